@@ -1,0 +1,24 @@
+"""DenseNet in Keras 3, built from the spec."""
+
+try:
+    import keras  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "densenet_keras needs Keras 3 and one of its backends, which are not installed: "
+        "pip install 'densenet-reference[keras]'"
+    ) from error
+
+from densenet_keras.interop import export_weights, load_weights, loss_and_gradients, predict, trace
+from densenet_keras.model import build
+from densenet_keras.variants import *  # noqa: F403
+from densenet_keras.variants import __all__ as _variants
+
+__all__ = [
+    "build",
+    "export_weights",
+    "load_weights",
+    "loss_and_gradients",
+    "predict",
+    "trace",
+    *_variants,
+]

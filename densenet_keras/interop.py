@@ -1,0 +1,145 @@
+"""NumPy in, NumPy out: weights, inference, every layer's output, and gradients."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+import spec
+
+CANONICAL = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+# What brings a kernel's axes into torch's order and back; every other variable has one axis.
+TO_CANONICAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}  # HWIO -> OIHW, (in, out) -> (out, in)
+FROM_CANONICAL = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
+
+
+def load_weights(model: keras.Model, weights: spec.Weights) -> None:
+    """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
+    variables = _variables(model)
+    shapes = {name: _canonical_shape(variable) for name, variable in variables.items()}
+    spec.check_weights(weights, shapes, _dtype(model))
+    for name, variable in variables.items():
+        variable.assign(weights[name].transpose(FROM_CANONICAL[weights[name].ndim]))
+
+
+def export_weights(model: keras.Model) -> spec.Weights:
+    """{canonical name: array} of every parameter and buffer."""
+    return {name: _canonical(variable) for name, variable in _variables(model).items()}
+
+
+def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
+    return _array(model(_images(model, images), training=False))
+
+
+def trace(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
+    symbols: dict[str, Any] = {}
+    own = {layer.name for layer in model.layers}
+    for path, node in spec.walk(_network(model).root):
+        # A container has no layer of its own: what its last child puts out is its output.
+        last = path if path in own else f"{path}.{spec.children(node)[-1][0]}"
+        symbols[path] = model.get_layer(path).output if path in own else symbols[last]
+    outputs = keras.Model(model.inputs[0], symbols)(_images(model, images), training=False)
+    return {path: _nchw(model, _array(outputs[path])) for path in symbols}
+
+
+def loss_and_gradients(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray
+) -> tuple[float, spec.Weights, spec.Weights]:
+    """One training-mode pass with the mean cross-entropy of `labels`, integers (N,).
+
+    Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
+    running statistics as the pass would leave them. The model itself is unchanged.
+    Needs Keras on TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise spec.SpecError(
+            f"loss_and_gradients needs Keras on TensorFlow, found {keras.backend.backend()}: "
+            "set KERAS_BACKEND=tensorflow"
+        )
+    import tensorflow as tf
+
+    _network(model).check_batch(images, labels)
+    variables = {name: variable for name, variable in _variables(model).items() if variable.trainable}
+    x = tf.convert_to_tensor(_images(model, images))
+    with _kept_buffers(model), tf.GradientTape() as tape:
+        tape.watch(x)
+        logits = model(x, training=True)
+        loss = keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+        statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
+    *gradients, of_input = tape.gradient(loss, [*(v.value for v in variables.values()), x])
+    arrays = {name: _canonical(gradient) for name, gradient in zip(variables, gradients)}
+    return float(loss), arrays | {"input": _nchw(model, _array(of_input))}, statistics
+
+
+def _network(model: keras.Model) -> spec.Network:
+    try:
+        return model.network
+    except AttributeError:
+        raise spec.SpecError(
+            f"{model.name} does not say which network it is: after loading it from a file "
+            "set model.network to what spec.variant or spec.load returned"
+        ) from None
+
+
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """The variables under their canonical names, in the spec's order."""
+    return {
+        f"{layer.name}.{CANONICAL[variable.name]}": variable
+        for layer in model.layers
+        for variable in layer.variables
+        if variable.name in CANONICAL
+    }
+
+
+def _canonical(kernel: Any) -> np.ndarray:
+    array = _array(kernel)
+    return array.transpose(TO_CANONICAL[array.ndim]).copy()
+
+
+def _canonical_shape(variable: keras.Variable) -> tuple[int, ...]:
+    return tuple(variable.shape[axis] for axis in TO_CANONICAL[len(variable.shape)])
+
+
+def _dtype(model: keras.Model) -> str:
+    return str(next(iter(_variables(model).values())).dtype)
+
+
+def _channels_last(model: keras.Model) -> bool:
+    formats = (getattr(layer, "data_format", None) for layer in model.layers)
+    return next(found for found in formats if found) == "channels_last"
+
+
+def _images(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    _network(model).check_images(images)
+    images = images.astype(_dtype(model))
+    return images.transpose(0, 2, 3, 1) if _channels_last(model) else images
+
+
+def _nchw(model: keras.Model, array: np.ndarray) -> np.ndarray:
+    return array.transpose(0, 3, 1, 2) if array.ndim == 4 and _channels_last(model) else array
+
+
+def _array(tensor: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(tensor))
+
+
+@contextmanager
+def _kept_buffers(model: keras.Model) -> Iterator[None]:
+    """Puts every running statistic back as it was."""
+    before = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
+    try:
+        yield
+    finally:
+        for name, array in before.items():
+            _variables(model)[name].assign(array)

@@ -1,0 +1,50 @@
+"""DenseNet as one functional Keras model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+import spec
+from densenet_keras import blocks
+
+
+def build(network: spec.Network, dtype: str | None = None, data_format: str | None = None) -> keras.Model:
+    """A native model of `network` for images of any size that it accepts.
+
+    `dtype` ("float32", "float64", or a policy such as "mixed_float16") and `data_format`
+    ("channels_last" or "channels_first") default to Keras' global settings. Layers are named by their
+    dotted path: `model.get_layer("features.denseblock1.denselayer1.conv1")`.
+    """
+    if not isinstance(network, spec.Network):
+        raise TypeError(f"build takes a spec.Network, found {network!r}: see spec.variant and spec.load")
+    with settings(dtype, data_format):
+        inputs = image_input(network)
+        outputs = blocks.sequential(network.root, inputs, "")
+    model = keras.Model(inputs, outputs, name=network.name)
+    model.network = network
+    return model
+
+
+def image_input(network: spec.Network, height: int | None = None, width: int | None = None) -> Any:
+    """The symbolic input; None stands for any height or width."""
+    channels = network.in_channels
+    first = keras.config.image_data_format() == "channels_first"
+    shape = (channels, height, width) if first else (height, width, channels)
+    return keras.Input(shape, dtype=keras.config.dtype_policy().variable_dtype, name="input")
+
+
+@contextmanager
+def settings(dtype: str | None, data_format: str | None) -> Iterator[None]:
+    """Keras' global dtype policy and data format, set for a while; None leaves one as it is."""
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    try:
+        if dtype is not None:
+            keras.config.set_dtype_policy(dtype)
+        if data_format is not None:
+            keras.config.set_image_data_format(data_format)
+        yield
+    finally:
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[1])

@@ -1,0 +1,195 @@
+"""Models by name, with keras.applications' signatures: `DenseNet121(include_top=True, weights=None, classes=1000)`."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+
+import spec
+from densenet_keras import blocks
+from densenet_keras.interop import load_weights
+from densenet_keras.model import image_input
+
+Shape = tuple[int | None, int | None, int | None]
+POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+
+
+def get_model(
+    variant: str,
+    *,
+    include_top: bool = True,
+    weights: str | Path | None = None,
+    input_tensor: Any = None,
+    input_shape: Shape | None = None,
+    pooling: str | None = None,
+    classes: int | None = None,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+    **overrides: Any,
+) -> keras.Model:
+    """A variant by name: `get_model("densenet121", classes=10)`.
+
+    The arguments are those of keras.applications.DenseNet121; without the top the output is the last
+    feature map, or its `pooling` ("avg" or "max"). `weights` is the path of a .safetensors file with
+    canonical names; with `include_top=False` the classifier's are left aside. `classes` is
+    num_classes under Keras' name; `overrides` are other fields of spec.DenseNetConfig.
+    """
+    if classes is not None:
+        overrides["num_classes"] = classes
+    channels_last = keras.config.image_data_format() == "channels_last"
+    if input_tensor is not None:
+        input_shape = tuple(input_tensor.shape[1:])
+    if input_shape is not None:
+        overrides["in_channels"] = input_shape[-1 if channels_last else 0]
+    network = spec.variant(variant, classifier_activation=classifier_activation, **overrides)
+    height, width = _size(network, input_shape, include_top, channels_last)
+    inputs = image_input(network, height, width) if input_tensor is None else input_tensor
+    outputs = blocks.sequential(network.root if include_top else _without_top(network), inputs, "")
+    if not include_top and pooling is not None:
+        if pooling not in POOLING:
+            raise spec.SpecError(f"pooling must be 'avg', 'max' or None, found {pooling!r}")
+        outputs = POOLING[pooling](name=f"{pooling}_pool")(outputs)
+    model = keras.Model(inputs, outputs, name=name or variant)
+    if include_top:
+        model.network = network
+    if weights is not None:
+        found = spec.read_weights(weights)
+        if not include_top:
+            found = {key: array for key, array in found.items() if not key.startswith("classifier.")}
+        load_weights(model, found)
+    return model
+
+
+def list_models() -> list[str]:
+    """The names that get_model knows."""
+    return spec.names()
+
+
+def _size(
+    network: spec.Network, input_shape: Shape | None, include_top: bool, channels_last: bool
+) -> tuple[int | None, int | None]:
+    """Height and width of the input: as asked for, else the published ones with the top and any without."""
+    if input_shape is None:
+        return network.input_shape[1:] if include_top else (None, None)
+    height, width = input_shape[:2] if channels_last else input_shape[1:]
+    network.check_input_shape((network.in_channels, height or network.min_size, width or network.min_size))
+    return height, width
+
+
+def _without_top(network: spec.Network) -> spec.Sequential:
+    """The features and the last ReLU."""
+    return spec.Sequential(network.root.children[:2])
+
+
+class Builder(Protocol):
+    def __call__(
+        self,
+        include_top: bool = True,
+        weights: str | Path | None = None,
+        input_tensor: Any = None,
+        input_shape: Shape | None = None,
+        pooling: str | None = None,
+        classes: int | None = None,
+        classifier_activation: str | None = "softmax",
+        name: str | None = None,
+        **overrides: Any,
+    ) -> keras.Model: ...
+
+
+def _builder(variant: str) -> Builder:
+    def builder(
+        include_top: bool = True,
+        weights: str | Path | None = None,
+        input_tensor: Any = None,
+        input_shape: Shape | None = None,
+        pooling: str | None = None,
+        classes: int | None = None,
+        classifier_activation: str | None = "softmax",
+        name: str | None = None,
+        **overrides: Any,
+    ) -> keras.Model:
+        return get_model(
+            variant,
+            include_top=include_top,
+            weights=weights,
+            input_tensor=input_tensor,
+            input_shape=input_shape,
+            pooling=pooling,
+            classes=classes,
+            classifier_activation=classifier_activation,
+            name=name,
+            **overrides,
+        )
+
+    builder.__name__ = builder.__qualname__ = variant
+    builder.__doc__ = f"The variant {variant}; the arguments are those of get_model."
+    return builder
+
+
+densenet121 = _builder("densenet121")
+densenet169 = _builder("densenet169")
+densenet201 = _builder("densenet201")
+densenet161 = _builder("densenet161")
+densenet264 = _builder("densenet264")
+densenet40_k12 = _builder("densenet40_k12")
+densenet100_k12 = _builder("densenet100_k12")
+densenet100_k24 = _builder("densenet100_k24")
+densenet100_k12_bc = _builder("densenet100_k12_bc")
+densenet190_k40_bc = _builder("densenet190_k40_bc")
+densenet250_k24_bc = _builder("densenet250_k24_bc")
+densenet40_k12_bc = _builder("densenet40_k12_bc")
+densenet40_k24_bc = _builder("densenet40_k24_bc")
+densenet40_k36_bc = _builder("densenet40_k36_bc")
+densenet40_k48_bc = _builder("densenet40_k48_bc")
+densenet40_k60_bc = _builder("densenet40_k60_bc")
+densenet_d2l = _builder("densenet_d2l")
+se_densenet121 = _builder("se_densenet121")
+se_densenet161 = _builder("se_densenet161")
+se_densenet169 = _builder("se_densenet169")
+se_densenet201 = _builder("se_densenet201")
+
+# keras.applications' names for those that it has, and for their relatives.
+DenseNet121 = densenet121
+DenseNet161 = densenet161
+DenseNet169 = densenet169
+DenseNet201 = densenet201
+DenseNet264 = densenet264
+SEDenseNet121 = se_densenet121
+SEDenseNet161 = se_densenet161
+SEDenseNet169 = se_densenet169
+SEDenseNet201 = se_densenet201
+
+__all__ = [
+    "DenseNet121",
+    "DenseNet161",
+    "DenseNet169",
+    "DenseNet201",
+    "DenseNet264",
+    "SEDenseNet121",
+    "SEDenseNet161",
+    "SEDenseNet169",
+    "SEDenseNet201",
+    "densenet40_k12",
+    "densenet40_k12_bc",
+    "densenet40_k24_bc",
+    "densenet40_k36_bc",
+    "densenet40_k48_bc",
+    "densenet40_k60_bc",
+    "densenet100_k12",
+    "densenet100_k12_bc",
+    "densenet100_k24",
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet190_k40_bc",
+    "densenet201",
+    "densenet250_k24_bc",
+    "densenet264",
+    "densenet_d2l",
+    "get_model",
+    "list_models",
+    "se_densenet121",
+    "se_densenet161",
+    "se_densenet169",
+    "se_densenet201",
+]

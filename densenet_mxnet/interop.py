@@ -1,0 +1,124 @@
+"""NumPy in, NumPy out: weights, inference, every layer's output, and gradients."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd
+from mxnet.gluon import Block, Parameter
+from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
+
+import spec
+from densenet_mxnet.model import DenseNet
+
+CANONICAL = {"gamma": "weight", "beta": "bias"}
+
+
+def load_weights(model: DenseNet, weights: spec.Weights) -> None:
+    """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
+    parameters = _parameters(model)
+    spec.check_weights(weights, {name: parameter.shape for name, parameter in parameters.items()}, _dtype(model))
+    for name, parameter in parameters.items():
+        if parameter._data is None:
+            parameter.initialize(mx.init.Zero())
+        parameter.set_data(mx.nd.array(weights[name], dtype=weights[name].dtype))
+    model._clear_cached_op()  # a graph optimized for inference keeps the old values folded in
+
+
+def export_weights(model: DenseNet) -> spec.Weights:
+    """{canonical name: array} of every parameter and buffer."""
+    return {name: parameter.data().asnumpy() for name, parameter in _parameters(model).items()}
+
+
+def predict(model: DenseNet, images: np.ndarray) -> np.ndarray:
+    """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
+    return model(_images(model, images)).asnumpy()
+
+
+def trace(model: DenseNet, images: np.ndarray) -> dict[str, np.ndarray]:
+    """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
+    outputs: dict[str, np.ndarray] = {}
+
+    def record(name: str):
+        return lambda block, args, output: outputs.update({name: output.asnumpy()})
+
+    hooks = [block.register_forward_hook(record(name)) for name, block in _named_blocks(model) if name]
+    try:
+        with _eager(model):
+            predict(model, images)
+    finally:
+        for hook in hooks:
+            hook.detach()
+    return outputs
+
+
+def loss_and_gradients(
+    model: DenseNet, images: np.ndarray, labels: np.ndarray
+) -> tuple[float, spec.Weights, spec.Weights]:
+    """One training-mode pass with the mean cross-entropy of `labels`, integers (N,).
+
+    Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
+    running statistics as the pass would leave them. The model itself is unchanged.
+    """
+    model.network.check_batch(images, labels)
+    x = _images(model, images)
+    parameters = {name: p for name, p in _parameters(model).items() if not spec.is_buffer(name)}
+    values = [parameter.data() for parameter in parameters.values()] + [x]
+    x.attach_grad()
+    with _kept_buffers(model):
+        with autograd.record():
+            loss = SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels)).mean()
+        gradients = autograd.grad(loss, values)
+        statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
+    arrays = [gradient.asnumpy() for gradient in gradients]
+    return loss.asscalar().item(), dict(zip([*parameters, "input"], arrays)), statistics
+
+
+def _parameters(model: Block) -> dict[str, Parameter]:
+    """Gluon's structural names with gamma and beta renamed, in the spec's order."""
+    named = {}
+    for name, parameter in model._collect_params_with_prefix().items():
+        layer, _, last = name.rpartition(".")
+        named[f"{layer}.{CANONICAL.get(last, last)}"] = parameter
+    return named
+
+
+def _dtype(model: Block) -> str:
+    return np.dtype(next(iter(_parameters(model).values())).dtype).name
+
+
+def _images(model: DenseNet, images: np.ndarray) -> mx.nd.NDArray:
+    model.network.check_images(images)
+    return mx.nd.array(images, dtype=_dtype(model))
+
+
+def _named_blocks(block: Block, path: str = "") -> Iterator[tuple[str, Block]]:
+    """(structural name, block), children before their parent: the order in which outputs appear."""
+    for name, child in block._children.items():
+        yield from _named_blocks(child, f"{path}.{name}" if path else name)
+    yield path, block
+
+
+@contextmanager
+def _eager(model: DenseNet) -> Iterator[None]:
+    """Runs every block by itself, as hooks inside a hybridized one are not called."""
+    active = [block for _, block in _named_blocks(model) if getattr(block, "_active", False)]
+    for block in active:
+        block._active = False
+    try:
+        yield
+    finally:
+        for block in active:
+            block._active = True
+
+
+@contextmanager
+def _kept_buffers(model: DenseNet) -> Iterator[None]:
+    """Puts every running statistic back as it was."""
+    before = {name: parameter.data().copy() for name, parameter in _parameters(model).items() if spec.is_buffer(name)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            _parameters(model)[name].set_data(value)

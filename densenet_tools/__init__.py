@@ -1,0 +1,1 @@
+"""What works on any backend: comparison, inspection and the command line `densenet`."""

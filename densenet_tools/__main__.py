@@ -1,0 +1,7 @@
+"""`python -m densenet_tools` is the command line `densenet`."""
+
+import sys
+
+from densenet_tools.cli import main
+
+sys.exit(main())

@@ -1,0 +1,48 @@
+"""What users type, turned into what the functions take; every mistake is a SpecError of one sentence."""
+
+import re
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+import spec
+
+
+def overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """`["num_classes=10", "stem.padding=1"]` as nested fields; values as in TOML, or bare words; `none` is None."""
+    fields: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not path or not equals:
+            raise spec.SpecError(f"--set takes FIELD=VALUE, such as num_classes=10, found {setting!r}")
+        *tables, last = path.split(".")
+        table = fields
+        for name in tables:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise spec.SpecError(f"--set {setting}: {name} was set to a value before")
+        table[last] = _value(text)
+    return fields
+
+
+def input_shape(text: str) -> tuple[int, int, int]:
+    """`3x224x224` as (C, H, W)."""
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})x(\d{1,6})", text)
+    if match is None:
+        raise spec.SpecError(f"--input takes CxHxW, such as 3x224x224, found {text!r}")
+    channels, height, width = map(int, match.groups())
+    return channels, height, width
+
+
+def words(texts: Sequence[str]) -> list[str]:
+    """`["torch,keras", "mxnet"]` as three words."""
+    return [word for text in texts for word in text.split(",") if word]
+
+
+def _value(text: str) -> Any:
+    if text.lower() == "none":
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

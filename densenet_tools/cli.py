@@ -1,0 +1,172 @@
+"""The command line `densenet`: exit 0 when what it checks holds, 1 when it does not, 2 for bad usage."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+import spec
+from densenet_tools import arguments, backends
+
+app = App(
+    name="densenet",
+    help="DenseNet from one spec, in PyTorch, MXNet Gluon, Keras and NumPy.",
+    version_flags=["--version"],
+    help_format="plaintext",
+)
+
+Set = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--set", negative="", help="Override a field: FIELD=VALUE, such as num_classes=10 or stem.padding=1."
+    ),
+]
+Input = Annotated[str | None, Parameter(help="Input shape CxHxW, such as 3x224x224; default: the published one.")]
+
+
+@app.command(name="list")
+def list_(*, as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False) -> int:
+    """List the variants: parameters, buffers, multiply-adds, published error and source.
+
+    Example: densenet list
+    """
+    from densenet_tools import tables
+
+    if as_json:
+        print(json.dumps({name: _listed(name) for name in spec.names()}, indent=2))
+    else:
+        tables.show(tables.variants_table(spec.names()))
+    return 0
+
+
+@app.command
+def show(
+    network: Annotated[str, Parameter(help="A variant's name, or a .toml or .json config file.")],
+    /,
+    *,
+    input: Input = None,
+    depth: Annotated[int | None, Parameter(help="Fold what lies deeper than this many names.")] = None,
+    backend: Annotated[str | None, Parameter(help="Show what this backend really makes; differences exit 1.")] = None,
+    set_: Set = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False,
+) -> int:
+    """Show every layer: name, kind, output shape, parameters, multiply-adds and activation memory.
+
+    Figures are for one image. Multiply-adds are those of convolutions and linear layers; activation
+    memory is that of every computed tensor in float32. A row that contains others sums them up.
+
+    Example: densenet show densenet121 --input 3x224x224
+    """
+    from densenet_tools import inspection, tables
+
+    net = spec.load(network, **arguments.overrides(set_ or []))
+    shape = arguments.input_shape(input) if input else net.input_shape
+    rows = spec.analyze(net, shape)
+    observed = inspection.observe(net, backend, shape) if backend else None
+    problems = inspection.differences(rows, observed, backend or "") if observed else []
+    shown = [row for row in rows if depth is None or row.depth <= depth or not row.path]
+    if as_json:
+        print(json.dumps({"layers": [asdict(row) for row in shown], "differences": problems}, indent=2))
+    else:
+        title = f"{net.name} at {tables.by(shape)}" + (f", as {backend} builds it" if backend else "")
+        tables.show(tables.layers_table(title, shown, observed))
+    for problem in problems:
+        print(f"densenet: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+@app.command
+def parity(
+    *networks: Annotated[str, Parameter(help="Variants' names, or config files; default: densenet121.")],
+    dtype: Annotated[Literal["float32", "float64"], Parameter(help="What the backends compute in.")] = "float32",
+    backends_: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--backends",
+            negative="",
+            consume_multiple=True,
+            help="Which of them; default: all that are installed.",
+        ),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        Parameter(negative="", consume_multiple=True, help="Photographs; default: one that matplotlib ships."),
+    ] = None,
+    batch: Annotated[int, Parameter(help="How many crops of them make a batch.")] = 2,
+    input: Input = None,
+    seed: Annotated[int, Parameter(help="Seed of the weights and running statistics.")] = 0,
+    set_: Set = None,
+    json_file: Annotated[Path | None, Parameter(name="--json", help="Also write the results to this file.")] = None,
+) -> int:
+    """Compare every backend's logits with those of the NumPy reference, on photographs.
+
+    All get the same weights, with random running statistics. The reference computes in float64.
+    Exit 0 when all agree, 1 when one does not, naming the first layer that departs.
+
+    Example: densenet parity densenet121 se_densenet121 --dtype float64
+    """
+    from densenet_tools import images as photographs
+    from densenet_tools import tables
+    from densenet_tools.parity import TOLERANCE, compare
+
+    names = arguments.words(backends_) if backends_ else backends.installed()
+    for name in names:
+        backends.get(name)
+    if batch < 1:
+        raise spec.SpecError(f"--batch must be at least 1, found {batch}")
+    paths = images or [photographs.sample()]
+    nets = [spec.load(network, **arguments.overrides(set_ or [])) for network in networks or ("densenet121",)]
+    results = []
+    for net in nets:
+        shape = arguments.input_shape(input) if input else net.input_shape
+        net.check_input_shape(shape)
+        comparisons = compare(net, names, photographs.load(paths, batch, shape), dtype, seed)
+        title = f"{net.name}  {dtype}  {batch} x {tables.by(shape)}  tolerance {TOLERANCE[dtype]:.0e} relative"
+        tables.show(tables.parity_table(title, comparisons))
+        results += comparisons
+    if json_file:
+        _write(json_file, {"versions": backends.versions(names), "seed": seed, "results": [asdict(r) for r in results]})
+    for result in results:
+        if result.problem:
+            print(f"densenet: {result.network}: {result.problem}", file=sys.stderr)
+    return 0 if all(result.agrees for result in results) else 1
+
+
+@app.command
+def schema() -> int:
+    """Print the JSON schema of a config file.
+
+    Example: densenet schema > densenet.schema.json
+    """
+    print(json.dumps(spec.schema(), indent=2))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns its exit status."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow tells of CPU features on every start
+    try:
+        return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
+    except (CycloptsError, spec.SpecError) as error:
+        print(f"densenet: {error}", file=sys.stderr)
+        return 2
+
+
+def _listed(name: str) -> dict[str, Any]:
+    network = spec.variant(name)
+    total = asdict(spec.total(network))
+    figures = {key: total[key] for key in ("parameters", "buffers", "multiply_adds", "activation_bytes")}
+    published = [asdict(entry) for entry in spec.published(name)]
+    return {"input_shape": network.input_shape, "num_classes": network.num_classes, **figures, "published": published}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise spec.SpecError(f"--json {path} cannot be written: {error.strerror}") from None

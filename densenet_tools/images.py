@@ -1,0 +1,64 @@
+"""Photographs as network input: crops, scaled and normalized as the published networks expect them."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+import spec
+
+# Of ImageNet, in RGB, for values in [0, 1]: what every published DenseNet was trained with.
+MEAN = np.array([0.485, 0.456, 0.406])
+STD = np.array([0.229, 0.224, 0.225])
+MARGIN = 8 / 7  # 256 / 224: how much larger than the crop the photograph is scaled to be
+
+
+def load(paths: Sequence[Path], count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """`count` images (N, C, H, W) in float64, taken from the photographs in turn.
+
+    The first crop of each photograph is central, later ones are shifted and mirrored, always in the
+    same way. One channel means gray; beyond three, red, green and blue repeat.
+    """
+    photographs = [_open(path) for path in paths]
+    crops = [_crop(photographs[i % len(paths)], i // len(paths), shape[1:]) for i in range(count)]
+    return np.stack([_normalized(crop, shape[0]) for crop in crops])
+
+
+def sample() -> Path:
+    """The photograph that ships inside matplotlib."""
+    package = find_spec("matplotlib")
+    if package is None or package.origin is None:
+        raise spec.SpecError(
+            "the default photograph is one that ships inside matplotlib, which is not installed: "
+            "pip install 'densenet-reference[plot]', or name your own with --images"
+        )
+    return Path(package.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path).convert("RGB")
+    except FileNotFoundError:
+        raise spec.SpecError(f"image {path} does not exist") from None
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+        raise spec.SpecError(f"{path} cannot be read as an image: {error}") from None
+
+
+def _crop(photograph: Image.Image, index: int, size: tuple[int, ...]) -> Image.Image:
+    height, width = size
+    scaled = ImageOps.fit(photograph, (round(width * MARGIN), round(height * MARGIN)))
+    across, down = (0.5, 0.5) if index == 0 else np.random.default_rng(index).uniform(size=2)
+    left, top = round((scaled.width - width) * across), round((scaled.height - height) * down)
+    crop = scaled.crop((left, top, left + width, top + height))
+    return ImageOps.mirror(crop) if index % 2 else crop
+
+
+def _normalized(crop: Image.Image, channels: int) -> np.ndarray:
+    """(C, H, W)."""
+    if channels == 1:
+        gray = np.asarray(crop.convert("L"), dtype=np.float64)[None] / 255
+        return (gray - MEAN.mean()) / STD.mean()
+    colors = (np.asarray(crop, dtype=np.float64) / 255 - MEAN) / STD
+    return colors.transpose(2, 0, 1)[np.arange(channels) % 3]

@@ -1,0 +1,98 @@
+"""Terminal tables."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+import spec
+from densenet_tools.inspection import Observed
+from densenet_tools.parity import Comparison
+
+WIDE = 160  # columns, where output goes to a file or a pipe
+
+
+def show(table: Table) -> None:
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def variants_table(names: Sequence[str]) -> Table:
+    """One row for each variant at its published input size."""
+    table = _table("variant", "input", "parameters:", "buffers:", "multiply-adds:", "published error", "source")
+    for name in names:
+        network = spec.variant(name)
+        total = spec.total(network)
+        published = spec.published(name)
+        errors = [f"{entry.error:.2f} {entry.task}" for entry in published if entry.error is not None]
+        table.add_row(
+            name,
+            by(network.input_shape),
+            f"{total.parameters:,}",
+            f"{total.buffers:,}",
+            f"{total.multiply_adds:,}",
+            ", ".join(errors) or "-",
+            published[0].source,
+        )
+    return table
+
+
+def layers_table(title: str, rows: Sequence[spec.Layer], observed: dict[str, Observed] | None) -> Table:
+    """One row for each layer; output shapes and parameters are the backend's where it was observed."""
+    table = _table("layer", "kind", "output", "parameters:", "multiply-adds:", "activations:", title=title)
+    for row in rows:
+        seen = (observed or {}).get(row.path, row)
+        table.add_row(
+            row.path or "total",
+            row.kind if row.path else "",
+            by(seen.output_shape),
+            f"{seen.parameters:,}" if seen.parameters else "",
+            f"{row.multiply_adds:,}" if row.multiply_adds else "",
+            memory(row.activation_bytes) if row.activation_bytes else "",
+        )
+    return table
+
+
+def parity_table(title: str, comparisons: Sequence[Comparison]) -> Table:
+    table = _table(
+        "backend",
+        "output",
+        "parameters:",
+        "buffers:",
+        "max difference:",
+        "relative:",
+        "seconds:",
+        "agrees",
+        title=title,
+    )
+    for row in comparisons:
+        table.add_row(
+            row.backend,
+            by(row.output_shape),
+            f"{row.parameters:,}",
+            f"{row.buffers:,}",
+            f"{row.absolute:.1e}",
+            f"{row.relative:.1e}",
+            f"{row.seconds:.2f}",
+            "yes" if row.agrees else "NO",
+        )
+    return table
+
+
+def by(shape: Sequence[int]) -> str:
+    """3x224x224."""
+    return "x".join(map(str, shape))
+
+
+def memory(size: int) -> str:
+    """Bytes in the unit that fits: 3.1 MiB."""
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 / 10 else f"{size / 2**10:,.1f} KiB"
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """A table whose columns are right-aligned where their name ends in a colon."""
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column.removesuffix(":"), justify="right" if column.endswith(":") else "left", overflow="fold")
+    return table

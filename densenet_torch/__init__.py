@@ -1,0 +1,24 @@
+"""DenseNet in PyTorch, built from the spec."""
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "densenet_torch needs PyTorch, which is not installed: pip install 'densenet-reference[torch]'"
+    ) from error
+
+from densenet_torch.interop import export_weights, load_weights, loss_and_gradients, predict, trace
+from densenet_torch.model import DenseNet, build
+from densenet_torch.variants import *  # noqa: F403
+from densenet_torch.variants import __all__ as _variants
+
+__all__ = [
+    "DenseNet",
+    "build",
+    "export_weights",
+    "load_weights",
+    "loss_and_gradients",
+    "predict",
+    "trace",
+    *_variants,
+]

@@ -1,0 +1,107 @@
+"""NumPy in, NumPy out: weights, inference, every layer's output, and gradients."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import spec
+from densenet_torch.model import DenseNet
+
+
+def load_weights(model: nn.Module, weights: spec.Weights) -> None:
+    """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
+    tensors = _tensors(model)
+    spec.check_weights(weights, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, _dtype(model))
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(torch.from_numpy(weights[name]))
+
+
+def export_weights(model: nn.Module) -> spec.Weights:
+    """{canonical name: array} of every parameter and buffer."""
+    return {name: _array(tensor) for name, tensor in _tensors(model).items()}
+
+
+def predict(model: DenseNet, images: np.ndarray) -> np.ndarray:
+    """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
+    with _mode(model, training=False), torch.inference_mode():
+        return _array(model(_images(model, images)))
+
+
+def trace(model: DenseNet, images: np.ndarray) -> dict[str, np.ndarray]:
+    """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
+    outputs: dict[str, np.ndarray] = {}
+
+    def record(name: str):
+        return lambda module, args, output: outputs.update({name: _array(output)})
+
+    hooks = [module.register_forward_hook(record(name)) for name, module in model.named_modules() if name]
+    try:
+        predict(model, images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs
+
+
+def loss_and_gradients(
+    model: DenseNet, images: np.ndarray, labels: np.ndarray
+) -> tuple[float, spec.Weights, spec.Weights]:
+    """One training-mode pass with the mean cross-entropy of `labels`, integers (N,).
+
+    Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
+    running statistics as the pass would leave them. The model itself is unchanged.
+    """
+    model.network.check_batch(images, labels)
+    x = _images(model, images).requires_grad_()
+    parameters = dict(model.named_parameters()) | {"input": x}
+    with _mode(model, training=True), _kept_buffers(model):
+        loss = F.cross_entropy(model(x), torch.from_numpy(labels).to(x.device, torch.int64))
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
+    return loss.item(), dict(zip(parameters, map(_array, gradients))), statistics
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    state = model.state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def _dtype(model: nn.Module) -> str:
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
+
+
+def _images(model: DenseNet, images: np.ndarray) -> Tensor:
+    model.network.check_images(images)
+    return torch.from_numpy(images).to(next(model.parameters()), copy=True)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()  # a copy: an in-place ReLU comes next
+
+
+@contextmanager
+def _mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Training or inference mode; every module gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _kept_buffers(model: nn.Module) -> Iterator[None]:
+    """Puts every buffer back as it was."""
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in before:
+            buffer.copy_(value)

@@ -1,0 +1,40 @@
+"""What all configs share: frozen, strict, and refused in one sentence."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spec.errors import SpecError, nearest
+
+
+class Config(BaseModel):
+    """A validated, immutable set of fields; a wrong one raises SpecError that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise SpecError(_sentence(type(self), error)) from None
+
+
+def _sentence(model: type[BaseModel], error: ValidationError) -> str:
+    """The first of pydantic's complaints, as `field: what was expected, found what`."""
+    complaint = error.errors(include_url=False)[0]
+    kind, found = complaint["type"], complaint["input"]
+    field = ".".join(str(part) for part in complaint["loc"])
+    cause = complaint.get("ctx", {}).get("error")
+    if isinstance(cause, SpecError):  # raised by a validator, or by a config inside this one
+        return f"{field}.{cause}" if field else str(cause)
+    if kind == "extra_forbidden":
+        return f"{field}: unknown field, {nearest(field, model.model_fields)}"
+    if kind == "missing":
+        return f"{field}: missing, expected the {model.model_fields[field].description}"
+    if kind == "too_short":
+        return f"{field}: should have at least one entry, found {found!r}"
+    if kind == "tuple_type":
+        return f"{field}: should be a list, found {found!r}"
+    if kind == "model_type":
+        return f"{field}: should be a table of fields, found {found!r}"
+    return f"{field}: {complaint['msg'].removeprefix('Input ')}, found {found!r}"

@@ -1,0 +1,95 @@
+"""A network: a tree of nodes with a name, and the inputs that it accepts."""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from spec.blocks import Sequential
+from spec.errors import SpecError
+from spec.layers import Softmax
+from spec.shapes import Shape, TooSmall, output_shape
+
+
+@dataclass(frozen=True)
+class Network:
+    """What every backend builds.
+
+    `input_shape` is the (C, H, W) the network was published for; any H and W from `min_size` up work.
+    """
+
+    name: str
+    root: Sequential
+    input_shape: tuple[int, int, int]
+    num_classes: int
+
+    @property
+    def in_channels(self) -> int:
+        return self.input_shape[0]
+
+    @cached_property
+    def min_size(self) -> int:
+        """The smallest height and width that leave at least one pixel everywhere."""
+        enough = 1
+        while not self._fits(enough):
+            enough *= 2
+        return bisect_left(range(enough), True, lo=enough // 2 + 1, key=self._fits)
+
+    def _fits(self, size: int) -> bool:
+        try:
+            output_shape(self.root, (self.in_channels, size, size))
+        except TooSmall:
+            return False
+        return True
+
+    @property
+    def gives_logits(self) -> bool:
+        return not isinstance(self.root.children[-1][1], Softmax)
+
+    def check_input_shape(self, shape: Shape) -> None:
+        """Raises SpecError unless `shape` is a (C, H, W) that this network accepts."""
+        if len(shape) != 3:
+            raise SpecError(f"{self.name} takes images of shape (C, H, W), found {_by(shape)}")
+        if shape[0] != self.in_channels:
+            raise SpecError(
+                f"{self.name} takes images of {self.in_channels} channel(s), found {_by(shape)}: "
+                f"convert the images, or build the network with in_channels={shape[0]}"
+            )
+        if min(shape[1:]) < self.min_size:
+            raise SpecError(
+                f"input {_by(shape)} is too small for {self.name}: "
+                f"the smallest that works is {_by((self.in_channels, self.min_size, self.min_size))}"
+            )
+
+    def check_images(self, images: np.ndarray) -> None:
+        """Raises SpecError unless `images` is a float array (N, C, H, W) that this network accepts."""
+        if not isinstance(images, np.ndarray):
+            raise SpecError(f"images must be a NumPy array, found {type(images).__name__}")
+        if images.dtype.kind != "f":
+            raise SpecError(
+                f"images must be floats, found {images.dtype}: scale them first, "
+                "for example (images / 255).astype(numpy.float32)"
+            )
+        if images.ndim != 4 or len(images) == 0:
+            raise SpecError(f"images must have shape (N, C, H, W) with N at least 1, found {images.shape}")
+        self.check_input_shape(images.shape[1:])
+
+    def check_batch(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Raises SpecError unless `images` and `labels`, integers (N,), can give a cross-entropy loss."""
+        self.check_images(images)
+        if not self.gives_logits:
+            raise SpecError(f"{self.name} ends in a softmax, a loss needs logits: set classifier_activation to none")
+        if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+            found = getattr(labels, "dtype", type(labels).__name__)
+            raise SpecError(f"labels must be a NumPy array of integers, found {found}")
+        if labels.shape != (len(images),):
+            raise SpecError(f"labels must have shape ({len(images)},), one for each image, found {labels.shape}")
+        if labels.min() < 0 or labels.max() >= self.num_classes:
+            raise SpecError(
+                f"labels must lie between 0 and {self.num_classes - 1}, found {labels.min()} to {labels.max()}"
+            )
+
+
+def _by(shape: Shape) -> str:
+    return "x".join(map(str, shape))

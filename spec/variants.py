@@ -1,0 +1,138 @@
+"""The table of named networks, and config files that are written like its entries."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from spec.densenet import DenseNetConfig, densenet
+from spec.errors import SpecError, nearest
+from spec.network import Network
+
+Table = dict[str, Any]
+SUFFIXES = (".toml", ".json")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures of one published form of a variant; None where the source gives none.
+
+    `parameters` are trainable, `buffers` running means and variances, `multiply_adds` those of
+    convolutions and linear layers for one image; `error` is in percent.
+    """
+
+    source: str
+    num_classes: int | None = None
+    parameters: int | None = None
+    parameters_rounded: str | None = None
+    buffers: int | None = None
+    multiply_adds: int | None = None
+    error: float | None = None
+    task: str | None = None
+
+
+@cache
+def _table() -> dict[str, Table]:
+    return tomllib.loads(files("spec").joinpath("variants.toml").read_text(encoding="utf-8"))
+
+
+def names() -> list[str]:
+    """The names of all variants, in the table's order."""
+    return list(_table())
+
+
+def published(name: str) -> list[Published]:
+    """What was published of a variant, one entry for each number of classes."""
+    return [Published(**entry) for entry in _entry(name).get("published", [])]
+
+
+def variant_config(name: str, **overrides: Any) -> DenseNetConfig:
+    """A variant's config with some fields replaced; a mapping replaces only the fields it names."""
+    return _config(_fields(_entry(name)), overrides, name)
+
+
+def variant(name: str, **overrides: Any) -> Network:
+    """A variant's network: `variant("densenet121", num_classes=10, stem={"padding": 1})`.
+
+    Overrides are fields of DenseNetConfig. Raises SpecError for an unknown name or field, and for
+    a config that cannot be built.
+    """
+    return densenet(variant_config(name, **overrides), name)
+
+
+def load_config(source: str | Path, **overrides: Any) -> DenseNetConfig:
+    """The config in a .toml or .json file, or of the variant of that name."""
+    if not _is_file(source):
+        return variant_config(str(source), **overrides)
+    return _config(_read(Path(source)), overrides, str(source))
+
+
+def load(source: str | Path, **overrides: Any) -> Network:
+    """The network in a .toml or .json config file, or of the variant of that name."""
+    config = load_config(source, **overrides)
+    name = Path(source).stem if _is_file(source) else str(source)
+    return densenet(config, name)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a config file."""
+    schema = DenseNetConfig.model_json_schema()
+    schema["properties"]["extends"] = {"enum": names(), "description": "the variant whose fields are taken over"}
+    schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
+    return schema
+
+
+def _is_file(source: str | Path) -> bool:
+    return Path(source).suffix in SUFFIXES
+
+
+def _read(path: Path) -> Table:
+    """A config file's fields, those of the variant it extends included."""
+    parse = tomllib.loads if path.suffix == ".toml" else json.loads
+    try:
+        table = parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SpecError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
+    if not isinstance(table, dict):
+        raise SpecError(f"{path} must hold a table of fields, found a {type(table).__name__}")
+    try:
+        return _fields(table)
+    except SpecError as error:
+        raise SpecError(f"{path}: extends: {error}") from None
+
+
+def _entry(name: str) -> Table:
+    try:
+        return _table()[name]
+    except (KeyError, TypeError):
+        raise SpecError(f"unknown variant {name!r}: {nearest(str(name), names())}") from None
+
+
+def _fields(table: Table) -> Table:
+    """The config fields of a table: its own over those of the variant that it extends."""
+    own = {key: value for key, value in table.items() if key not in ("extends", "published")}
+    if "extends" not in table:
+        return own
+    return _merged(_fields(_entry(table["extends"])), own)
+
+
+def _merged(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Table:
+    """`fields` with `overrides`; where both are mappings, only what the override names changes."""
+    merged = dict(fields)
+    for key, value in overrides.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _config(fields: Table, overrides: Mapping[str, Any], source: str) -> DenseNetConfig:
+    try:
+        return DenseNetConfig(**_merged(fields, overrides))
+    except SpecError as error:
+        raise SpecError(f"{source}: {error}") from None
