@@ -40,6 +40,9 @@ def get_model(
     if input_tensor is not None:
         input_shape = tuple(input_tensor.shape[1:])
     if input_shape is not None:
+        if len(input_shape) != 3:
+            order = "(height, width, channels)" if channels_last else "(channels, height, width)"
+            raise spec.SpecError(f"input_shape must be {order}, found {tuple(input_shape)}")
         overrides["in_channels"] = input_shape[-1 if channels_last else 0]
     network = spec.variant(variant, classifier_activation=classifier_activation, **overrides)
     height, width = _size(network, input_shape, include_top, channels_last)
@@ -82,6 +85,8 @@ def _without_top(network: spec.Network) -> spec.Sequential:
 
 
 class Builder(Protocol):
+    """The signature of every builder."""
+
     def __call__(
         self,
         include_top: bool = True,

@@ -16,7 +16,7 @@ class Sequential(RecordingAware):
     def __init__(self, node: blocks.Composite):
         super().__init__()
         for name, child in node.children:
-            self.register_child(build(child), name)
+            setattr(self, name, build(child))
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         for block in self._children.values():

@@ -10,7 +10,7 @@ from mxnet.gluon import Block, Parameter
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
 import spec
-from densenet_mxnet.model import DenseNet
+from densenet_mxnet.model import DenseNet, legacy_arrays
 
 CANONICAL = {"gamma": "weight", "beta": "bias"}
 
@@ -66,7 +66,7 @@ def loss_and_gradients(
     parameters = {name: p for name, p in _parameters(model).items() if not spec.is_buffer(name)}
     values = [parameter.data() for parameter in parameters.values()] + [x]
     x.attach_grad()
-    with _kept_buffers(model):
+    with legacy_arrays(), _kept_buffers(model):
         with autograd.record():
             loss = SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels)).mean()
         gradients = autograd.grad(loss, values)

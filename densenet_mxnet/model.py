@@ -18,7 +18,7 @@ class DenseNet(blocks.Sequential):
     """
 
     def __init__(self, network: spec.Network):
-        with _legacy_arrays():
+        with legacy_arrays():
             super().__init__(network.root)
         self.network = network
 
@@ -26,9 +26,9 @@ class DenseNet(blocks.Sequential):
         if isinstance(x, mx.nd.NDArray):
             self.network.check_input_shape(x.shape[1:])
         if not isinstance(x, mx.np.ndarray):
-            with _legacy_arrays():
+            with legacy_arrays():
                 return super().__call__(x)  # (N, num_classes)
-        with _legacy_arrays():
+        with legacy_arrays():
             logits = super().__call__(x.as_nd_ndarray())
         return logits.as_np_ndarray()
 
@@ -40,7 +40,7 @@ class DenseNet(blocks.Sequential):
         force_reinit: bool = False,
     ) -> None:
         """Gluon's initialize; without `init` the weights are drawn as spec.initialize draws them."""
-        with _legacy_arrays():
+        with legacy_arrays():
             super().initialize(init or HeNormal(), ctx, verbose, force_reinit)
 
 
@@ -66,7 +66,7 @@ class HeNormal(mx.init.Initializer):
 
 
 @contextmanager
-def _legacy_arrays() -> Iterator[None]:
+def legacy_arrays() -> Iterator[None]:
     """Switches NumPy mode off: a block that is built, filled or run under it would mix array types."""
     with mx.util.np_array(False), mx.util.np_shape(False):
         yield

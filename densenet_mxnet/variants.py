@@ -33,6 +33,8 @@ def list_models() -> list[str]:
 
 
 class Builder(Protocol):
+    """The signature of every builder."""
+
     def __call__(
         self, *, classes: int | None = None, ctx: Any = None, weights: str | Path | None = None, **overrides: Any
     ) -> DenseNet: ...

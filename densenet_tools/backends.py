@@ -1,7 +1,9 @@
 """Finds a backend by name, and imports its framework no sooner than that."""
 
 import importlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -44,14 +46,35 @@ def installed() -> list[str]:
     return [name for name, entry in BACKENDS.items() if all(find_spec(module) for module in entry.imports)]
 
 
-def get(name: str) -> Backend:
-    """The backend of that name, imported; raises SpecError where it is unknown or its framework is missing."""
+def check(name: str) -> None:
+    """Raises SpecError unless the backend is known and its framework installed; imports neither."""
     if name not in BACKENDS:
         raise spec.SpecError(f"unknown backend {name!r}: known: {', '.join(BACKENDS)}")
+    if name not in installed():
+        raise spec.SpecError(f"backend {name!r} is not installed: pip install 'densenet-reference[{name}]'")
+
+
+def get(name: str) -> Backend:
+    """The backend of that name, imported; raises SpecError where that is not possible."""
+    check(name)
     try:
-        return importlib.import_module(BACKENDS[name].package)
+        with _quiet():
+            return importlib.import_module(BACKENDS[name].package)
     except ImportError as error:
-        raise spec.SpecError(f"backend {name!r} cannot be used: {error}") from error
+        raise spec.SpecError(f"backend {name!r} cannot be imported: {error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drops what is written to the process's stderr: on import TensorFlow logs CPU features there, come what may."""
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as devnull:
+        os.dup2(devnull.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ from densenet_tools import arguments, backends
 app = App(
     name="densenet",
     help="DenseNet from one spec, in PyTorch, MXNet Gluon, Keras and NumPy.",
-    version_flags=["--version"],
+    version=version("densenet-reference"),
     help_format="plaintext",
 )
 
@@ -116,16 +117,18 @@ def parity(
 
     names = arguments.words(backends_) if backends_ else backends.installed()
     for name in names:
-        backends.get(name)
+        backends.check(name)
     if batch < 1:
         raise spec.SpecError(f"--batch must be at least 1, found {batch}")
     paths = images or [photographs.sample()]
     nets = [spec.load(network, **arguments.overrides(set_ or [])) for network in networks or ("densenet121",)]
-    results = []
-    for net in nets:
-        shape = arguments.input_shape(input) if input else net.input_shape
+    shapes = [arguments.input_shape(input) if input else net.input_shape for net in nets]
+    for net, shape in zip(nets, shapes):
         net.check_input_shape(shape)
-        comparisons = compare(net, names, photographs.load(paths, batch, shape), dtype, seed)
+    batches = [photographs.load(paths, batch, shape) for shape in shapes]
+    results = []
+    for net, shape, images_ in zip(nets, shapes, batches):
+        comparisons = compare(net, names, images_, dtype, seed)
         title = f"{net.name}  {dtype}  {batch} x {tables.by(shape)}  tolerance {TOLERANCE[dtype]:.0e} relative"
         tables.show(tables.parity_table(title, comparisons))
         results += comparisons
@@ -149,7 +152,7 @@ def schema() -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit status."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow tells of CPU features on every start
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings and errors only
     try:
         return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except (CycloptsError, spec.SpecError) as error:

@@ -15,6 +15,7 @@ WIDE = 160  # columns, where output goes to a file or a pipe
 
 
 def show(table: Table) -> None:
+    """Prints a table as wide as the terminal, or in full where output is no terminal."""
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
@@ -55,6 +56,7 @@ def layers_table(title: str, rows: Sequence[spec.Layer], observed: dict[str, Obs
 
 
 def parity_table(title: str, comparisons: Sequence[Comparison]) -> Table:
+    """One row for each backend."""
     table = _table(
         "backend",
         "output",

@@ -33,6 +33,8 @@ def list_models() -> list[str]:
 
 
 class Builder(Protocol):
+    """The signature of every builder."""
+
     def __call__(self, *, weights: str | Path | None = None, progress: bool = True, **overrides: Any) -> DenseNet: ...
 
 

@@ -19,9 +19,9 @@ def check_weights(weights: Mapping[str, np.ndarray], expected: Shapes, dtype: st
     unexpected = [str(name) for name in weights if name not in expected]
     if missing or unexpected:
         raise SpecError(f"weights do not fit, nothing was loaded: {_names(missing, unexpected)}")
-    for check in (_misshapen(weights, expected), _mistyped(weights, dtype), _not_finite(weights)):
-        if check:
-            raise SpecError(f"weights do not fit, nothing was loaded: {_listed(check)}")
+    problems = _misshapen(weights, expected) or _mistyped(weights, dtype) or _not_finite(weights)
+    if problems:
+        raise SpecError(f"weights do not fit, nothing was loaded: {_listed(problems)}")
 
 
 def read_weights(path: str | Path) -> Weights:
@@ -30,11 +30,14 @@ def read_weights(path: str | Path) -> Weights:
     from safetensors.numpy import load_file
 
     if Path(path).suffix != ".safetensors":
-        raise SpecError(f"{path} must be a .safetensors file with canonical names: no other format is read")
+        raise SpecError(
+            f"weights must be the path of a .safetensors file with canonical names, found {str(path)!r}: "
+            "no weights are hosted or downloaded"
+        )
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise SpecError(f"{path} does not exist: weights must be a path to a .safetensors file") from None
+        raise SpecError(f"weights file {path} does not exist") from None
     except (OSError, SafetensorError) as error:
         raise SpecError(f"{path} is not a readable safetensors file: {error}") from None
 

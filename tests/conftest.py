@@ -1,0 +1,48 @@
+"""Which backends a run tests, and what all tests share."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+
+from densenet_tools import backends
+
+FRAMEWORKS = [name for name in backends.BACKENDS if name != "numpy"]
+
+
+def require(name: str):
+    """The backend, or a skip where it is not installed; with DENSENET_BACKENDS set, that is an error instead."""
+    wanted = os.environ.get("DENSENET_BACKENDS")
+    if wanted is not None and name not in wanted.split(","):
+        pytest.skip(f"DENSENET_BACKENDS leaves out {name}")
+    if wanted is None and name not in backends.installed():
+        pytest.skip(f"{name} is not installed")
+    return backends.get(name)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend_name" in metafunc.fixturenames:
+        metafunc.parametrize("backend_name", FRAMEWORKS)
+
+
+@pytest.fixture
+def backend(backend_name: str):
+    """Each framework's backend in turn."""
+    return require(backend_name)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _clean_keras():
+    """Drops what Keras keeps of a test's models."""
+    yield
+    import sys
+
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()

@@ -1,0 +1,99 @@
+"""All backends put out the same numbers as the NumPy reference."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import spec
+from densenet_tools import images
+from densenet_tools.parity import TOLERANCE, compare, difference, first_departure
+from tests.cases import CASES, VARIANTS, Case
+from tests.conftest import FRAMEWORKS, require
+
+
+def photographs(case: Case) -> np.ndarray:
+    return images.load([images.sample()], 2, case.input_shape)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", [*CASES, *VARIANTS])
+def test_logits_agree(case, dtype, backend_name):
+    require(backend_name)
+    case = (CASES | VARIANTS)[case]
+    (result,) = compare(case.network, [backend_name], photographs(case), dtype)
+    assert result.agrees, result.problem
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", spec.names())
+def test_logits_agree_at_the_published_size(name, dtype):
+    network = spec.variant(name)
+    for backend_name in FRAMEWORKS:
+        require(backend_name)
+    for result in compare(network, FRAMEWORKS, photographs(Case(network, network.input_shape)), dtype):
+        assert result.agrees, result.problem
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_layer_agrees(case, backend):
+    network, batch = CASES[case].network, photographs(CASES[case])
+    weights = spec.randomize(spec.initialize(network, 0, np.float64), 0)
+    from spec import reference
+
+    found, expected = backend.build(network, dtype="float64"), reference.build(network)
+    backend.load_weights(found, weights)
+    reference.load_weights(expected, weights)
+    departure = first_departure(backend.trace(found, batch), reference.trace(expected, batch), TOLERANCE["float64"])
+    assert departure is None, departure
+
+
+def test_the_weights_really_exercise_batch_norm_and_biases():
+    network = CASES["biased"].network
+    fresh = spec.initialize(network, 0)
+    weights = spec.randomize(fresh, 0)
+    for name, array in weights.items():
+        assert (array.ndim > 1) == (array == fresh[name]).all(), name
+        assert array.dtype == np.float32
+    assert len({array.tobytes() for array in weights.values()}) == len(weights)
+
+
+def test_other_seeds_give_other_logits_and_the_same_seed_the_same():
+    network, batch = CASES["plain"].network, photographs(CASES["plain"])
+    first, again, other = (compare(network, ["numpy"], batch, "float32", seed)[0] for seed in (0, 0, 1))
+    assert first.absolute == again.absolute != other.absolute
+    assert first.absolute > 0, "float32 differs from the float64 reference by rounding"
+
+
+def test_difference_is_relative_to_the_largest_value():
+    assert difference(np.array([1.0, 4.5]), np.array([1.0, 5.0])) == (0.5, 0.1)
+    assert difference(np.array([0.5]), np.array([0.0])) == (0.5, 0.5)
+    assert np.isnan(difference(np.zeros(2), np.zeros(3))).all()
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_never_agrees(broken, monkeypatch):
+    from spec import reference
+
+    predict = reference.predict
+
+    def broken_predict(model, batch):
+        logits = predict(model, batch)
+        if model.dtype == "float32":
+            logits[0, 0] = broken
+        return logits
+
+    monkeypatch.setattr(reference, "predict", broken_predict)
+    (result,) = compare(CASES["plain"].network, ["numpy"], photographs(CASES["plain"]), "float32")
+    assert not result.agrees
+
+
+def test_the_results_are_plain_data():
+    (result,) = compare(CASES["plain"].network, ["numpy"], photographs(CASES["plain"]), "float64")
+    plain = json.loads(json.dumps(dataclasses.asdict(result)))
+    assert plain["network"] == "small"
+    assert plain["output_shape"] == [2, 5]
+    assert plain["absolute"] == plain["relative"] == 0
+    assert plain["problem"] is plain["departure"] is None

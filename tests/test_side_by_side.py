@@ -1,0 +1,118 @@
+"""The three backends have the same files, functions and names, in the same order."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+import spec
+import spec.blocks
+import spec.layers
+from tests.conftest import require
+
+ROOT = Path(spec.__file__).parent.parent
+PACKAGES = ["densenet_torch", "densenet_mxnet", "densenet_keras"]
+EXTRA = {"densenet_mxnet": {"compat.py", "concat.py"}}  # what MXNet 1.9.1 needs and the others do not
+
+
+def tree(package: str, file: str) -> ast.Module:
+    return ast.parse((ROOT / package / file).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_files_are_the_same(package):
+    files = {path.name for path in (ROOT / package).glob("*.py")}
+    assert files - EXTRA.get(package, set()) == {
+        "__init__.py",
+        "blocks.py",
+        "interop.py",
+        "layers.py",
+        "model.py",
+        "variants.py",
+    }
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_functions_of_interop_come_in_one_order(package):
+    functions = [node.name for node in tree(package, "interop.py").body if isinstance(node, ast.FunctionDef)]
+    public = [name for name in functions if not name.startswith("_")]
+    assert public == ["load_weights", "export_weights", "predict", "trace", "loss_and_gradients"]
+
+
+def registered(package: str, file: str) -> list[str]:
+    """The node types that `@build.register` names in a file, in order, from its decorators and annotations."""
+    found = []
+    for node in tree(package, file).body:
+        for decorator in getattr(node, "decorator_list", []):
+            text = ast.unparse(decorator)
+            if text.startswith("build.register("):
+                found.append(text[len("build.register(") : -1])
+            elif text == "build.register":
+                found.append(ast.unparse(node.args.args[0].annotation).split(" | ")[0])
+    return [name.split(".")[-1] for name in found]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_node_of_the_spec_is_built_in_one_order(package):
+    leaves = [leaf.__name__ for leaf in spec.layers.Leaf.__args__]
+    assert registered(package, "layers.py") == leaves
+    assert registered(package, "blocks.py") == [
+        "Sequential",
+        "DenseBlock",
+        "DenseLayer",
+        "SqueezeExcitation",
+        "Transition",
+    ]
+    assert set(registered(package, "blocks.py")) == {node.__name__ for node in spec.blocks.Composite.__args__}
+
+
+def test_every_backend_exports_the_same_and_a_builder_for_each_variant(backend):
+    common = ["build", "export_weights", "get_model", "list_models", "load_weights", "loss_and_gradients"]
+    assert {*common, "predict", "trace", *spec.names()} <= set(backend.__all__)
+    assert backend.list_models() == spec.names()
+    for name in backend.__all__:
+        assert getattr(backend, name).__doc__, name
+
+
+@pytest.mark.parametrize("name", ["densenet40_k12_bc", "densenet_d2l"])
+def test_a_builder_builds_its_variant(backend, name):
+    model = getattr(backend, name)()
+    assert model.network.root.children[:5] == spec.variant(name).root.children[:5]
+    assert getattr(backend, name).__name__ == name
+
+
+def test_a_builder_takes_overrides_and_refuses_unknown_ones(backend):
+    assert backend.densenet40_k12_bc(growth_rate=6).network.root.children[0][1].children[0][1].out_channels == 12
+    with pytest.raises(spec.SpecError, match="drop_rate: unknown field"):
+        backend.densenet40_k12_bc(drop_rate=0.1)
+    with pytest.raises(spec.SpecError, match="unknown variant 'densenet404'"):
+        backend.get_model("densenet404")
+
+
+def test_nothing_stands_in_the_way_of_typing():
+    for package in ["spec", *PACKAGES, "densenet_tools"]:
+        assert (ROOT / package / "py.typed").exists()
+        assert importlib.util.find_spec(package)
+
+
+def test_weights_agree_in_their_statistics_with_what_each_framework_draws(backend):
+    """Each framework's own initialization draws from the distributions of spec.initialize."""
+    model = backend.densenet_d2l()
+    if hasattr(model, "initialize"):
+        model.initialize()
+    drawn, expected = backend.export_weights(model), spec.initialize(model.network, 0)
+    assert list(drawn) == list(expected)
+    for name, array in expected.items():
+        if array.ndim == 1:
+            assert (drawn[name] == array).all(), name
+        elif array.size > 4000:
+            assert drawn[name].std() == pytest.approx(array.std(), rel=0.1), name
+            assert abs(drawn[name].mean()) < 0.1 * array.std(), name
+            assert abs(drawn[name]).max() == pytest.approx(abs(array).max(), rel=0.35), name
+
+
+def test_the_missing_backend_is_an_error_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setenv("DENSENET_BACKENDS", "numpy,nonsense")
+    with pytest.raises(spec.SpecError, match="unknown backend 'nonsense'"):
+        require("nonsense")
