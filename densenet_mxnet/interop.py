@@ -19,10 +19,11 @@ def load_weights(model: DenseNet, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
     parameters = _parameters(model)
     spec.check_weights(weights, {name: parameter.shape for name, parameter in parameters.items()}, _dtype(model))
-    for name, parameter in parameters.items():
-        if parameter._data is None:
-            parameter.initialize(mx.init.Zero())
-        parameter.set_data(mx.nd.array(weights[name], dtype=weights[name].dtype))
+    with legacy_arrays():
+        for name, parameter in parameters.items():
+            if parameter._data is None:
+                parameter.initialize(mx.init.Zero())
+            parameter.set_data(mx.nd.array(weights[name], dtype=weights[name].dtype))
     model._clear_cached_op()  # a graph optimized for inference keeps the old values folded in
 
 

@@ -120,6 +120,8 @@ def parity(
         backends.check(name)
     if batch < 1:
         raise spec.SpecError(f"--batch must be at least 1, found {batch}")
+    if json_file and not json_file.parent.is_dir():
+        raise spec.SpecError(f"--json {json_file} cannot be written: {json_file.parent} is not a directory")
     paths = images or [photographs.sample()]
     nets = [spec.load(network, **arguments.overrides(set_ or [])) for network in networks or ("densenet121",)]
     shapes = [arguments.input_shape(input) if input else net.input_shape for net in nets]
@@ -133,7 +135,8 @@ def parity(
         tables.show(tables.parity_table(title, comparisons))
         results += comparisons
     if json_file:
-        _write(json_file, {"versions": backends.versions(names), "seed": seed, "results": [asdict(r) for r in results]})
+        report = {"versions": backends.versions(names), "seed": seed, "results": [_plain(r) for r in results]}
+        _write(json_file, report)
     for result in results:
         if result.problem:
             print(f"densenet: {result.network}: {result.problem}", file=sys.stderr)
@@ -166,6 +169,11 @@ def _listed(name: str) -> dict[str, Any]:
     figures = {key: total[key] for key in ("parameters", "buffers", "multiply_adds", "activation_bytes")}
     published = [asdict(entry) for entry in spec.published(name)]
     return {"input_shape": network.input_shape, "num_classes": network.num_classes, **figures, "published": published}
+
+
+def _plain(result: Any) -> dict[str, Any]:
+    """A result as JSON knows it: null for NaN."""
+    return {key: None if value != value else value for key, value in asdict(result).items()}
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

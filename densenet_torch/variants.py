@@ -1,5 +1,6 @@
 """Models by name, with torchvision's signatures: `densenet121(weights=None, progress=True, **overrides)`."""
 
+import pickle
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,10 +22,19 @@ def get_model(name: str, *, weights: str | Path | None = None, progress: bool = 
     if weights is None:
         return model
     if Path(weights).suffix in (".pth", ".pt"):
-        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        model.load_state_dict(_checkpoint(Path(weights)))
     else:
         load_weights(model, spec.read_weights(weights))
     return model
+
+
+def _checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise spec.SpecError(f"weights file {path} does not exist") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise spec.SpecError(f"{path} is not a checkpoint of plain tensors, and nothing else is unpickled") from error
 
 
 def list_models() -> list[str]:

@@ -43,7 +43,7 @@ def test_a_final_squeeze_excitation_adds_two_linear_layers(name):
 
 
 def test_a_plain_network_with_the_stem_and_transitions_of_bc_has_the_count_known_to_be_wrong():
-    """599,050 is imgclsmob's count for L=40, k=12; DenseNet's author named the mistake (liuzhuang13/DenseNet 14, 38)."""
+    """599,050 is imgclsmob's for L=40, k=12; DenseNet's author named the mistake (liuzhuang13/DenseNet 14, 38)."""
     mistaken = spec.variant("densenet40_k12", compression=0.5, stem={"channels": 24})
     assert spec.total(mistaken).parameters == 599_050
 

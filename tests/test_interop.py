@@ -144,7 +144,7 @@ def test_float64_images_are_taken_in_the_precision_of_the_model(loaded):
 
 @pytest.mark.parametrize("network", [None, "densenet121", spec.variant_config("densenet121")])
 def test_build_takes_networks_only(backend, network):
-    with pytest.raises(TypeError, match="build takes a spec.Network, found"):
+    with pytest.raises(TypeError, match=r"build takes a spec\.Network, found"):
         backend.build(network)
 
 

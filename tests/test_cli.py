@@ -1,0 +1,246 @@
+"""The command line as a user meets it: output, exit status, and one plain sentence for each mistake."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import spec
+from densenet_tools import backends
+from densenet_tools.cli import main
+from tests.conftest import require
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; returns (exit status, stdout, stderr)."""
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        status = main(argv)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A config file of a network that is built in no time."""
+    path = tmp_path / "tiny.toml"
+    path.write_text('extends = "densenet40_k12_bc"\ngrowth_rate = 4\nblock_config = [1, 1]\ninput_size = 16\n')
+    return str(path)
+
+
+def test_list_has_every_variant_with_its_figures(run):
+    status, out, _ = run("list")
+    assert status == 0
+    for name in spec.names():
+        assert sum(line.split()[:1] == [name] for line in out.splitlines()) == 1
+    assert "7,978,856" in out
+    assert "2,834,161,664" in out
+    assert "4.51 CIFAR-10+, 22.27 CIFAR-100+" in out
+
+
+def test_list_as_json(run):
+    status, out, _ = run("list", "--json")
+    listed = json.loads(out)
+    assert status == 0
+    assert list(listed) == spec.names()
+    assert listed["densenet161"]["parameters"] == listed["densenet161"]["published"][0]["parameters"] == 28_681_000
+
+
+def test_show_has_every_layer_and_the_totals(run):
+    status, out, _ = run("show", "densenet121", "--input", "3x224x224")
+    assert status == 0
+    rows = [line.split() for line in out.splitlines()]
+    for layer in spec.analyze(spec.variant("densenet121")):
+        assert [layer.path or "total"] in [row[:1] for row in rows]
+    assert ["features.conv0", "Conv", "64x112x112", "9,408", "118,013,952", "3.1", "MiB"] in rows
+    total = next(row for row in rows if row[:1] == ["total"])
+    assert total[1:4] == ["1000", "7,978,856", "2,834,161,664"]
+
+
+def test_show_folds_by_depth_and_takes_settings_and_json(run, config):
+    status, out, _ = run(
+        "show",
+        config,
+        "--depth",
+        "2",
+        "--set",
+        "num_classes=3",
+        "--set",
+        "stem.padding=0",
+        "--set",
+        "bn_size=none",
+        "--json",
+    )
+    layers = json.loads(out)["layers"]
+    assert status == 0
+    assert [layer["path"] for layer in layers][:3] == ["features.conv0", "features.denseblock1", "features.transition1"]
+    assert layers[0]["output_shape"] == [8, 14, 14]
+    assert layers[-1]["output_shape"] == [3]
+
+
+@pytest.mark.parametrize("name", list(backends.BACKENDS))
+def test_show_of_a_backend_shows_what_it_makes(run, config, name):
+    require(name)
+    status, out, err = run("show", config, "--backend", name)
+    assert (status, err) == (0, "")
+    assert f"as {name} builds it" in out
+
+
+def test_show_of_a_backend_that_differs_is_an_error(run, config, monkeypatch):
+    """A torch backend whose stem strides by 2 where the spec says 1."""
+    import densenet_torch
+
+    build = densenet_torch.build
+
+    def strided(network, dtype):
+        model = build(network, dtype)
+        model.features.conv0.stride = (2, 2)
+        return model
+
+    monkeypatch.setattr(densenet_torch, "build", strided)
+    status, out, err = run("show", config, "--backend", "torch")
+    assert status == 1
+    assert "8x8x8" in out
+    assert "densenet: features.conv0: torch has Observed(output_shape=(8, 8, 8)" in err
+
+
+def test_parity_prints_a_table_and_writes_json(run, config, tmp_path):
+    names = [name for name in backends.BACKENDS if require(name)]
+    file = tmp_path / "parity.json"
+    status, out, err = run("parity", config, "densenet40_k12_bc", "--dtype", "float64", "--json", str(file))
+    assert (status, err) == (0, "")
+    assert "tiny  float64  2 x 3x16x16  tolerance 1e-12 relative" in out
+    assert out.count("yes") == 2 * len(names)
+    report = json.loads(file.read_text())
+    assert {"numpy", "torch", "mxnet", "keras"} <= set(report["versions"])
+    assert [(row["network"], row["backend"]) for row in report["results"]] == [
+        (network, name) for network in ("tiny", "densenet40_k12_bc") for name in names
+    ]
+    assert all(row["relative"] <= 1e-12 for row in report["results"])
+    assert report["results"][-1]["parameters"] == 176_122
+
+
+@pytest.mark.parametrize("words", [["torch,numpy"], ["torch", "numpy"]])
+def test_parity_of_some_backends(run, config, words):
+    require("torch")
+    status, out, _ = run("parity", config, "--backends", *words)
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines() if "yes" in line] == ["torch", "numpy"]
+
+
+def test_parity_with_my_own_photographs(run, config, tmp_path):
+    for i in range(2):
+        noise = np.random.default_rng(i).integers(0, 256, (30 + i, 20, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+    files = [str(tmp_path / f"{i}.png") for i in range(2)]
+    status, out, _ = run("parity", config, "--backends", "numpy", "--batch", "3", "--images", *files)
+    assert status == 0
+    assert "3 x 3x16x16" in out
+
+
+def test_parity_that_fails_names_the_backend_and_the_layer(run, config, monkeypatch, tmp_path):
+    import densenet_torch
+
+    load_weights = densenet_torch.load_weights
+
+    def wrong_variance(model, weights):
+        name = "features.norm5.running_var"
+        load_weights(model, weights | {name: weights[name] * 2})
+
+    monkeypatch.setattr(densenet_torch, "load_weights", wrong_variance)
+    file = tmp_path / "parity.json"
+    status, out, err = run("parity", config, "--backends", "torch", "--json", str(file))
+    assert status == 1
+    assert out.split()[-1] == "NO"
+    assert "densenet: tiny: torch departs from the NumPy reference: relative difference" in err
+    assert "first at layer features.norm5 (" in err
+    assert json.loads(file.read_text())["results"][0]["departure"]["layer"] == "features.norm5"
+
+
+def test_a_report_is_valid_json_where_shapes_differ(run, config, monkeypatch, tmp_path):
+    import densenet_torch
+
+    monkeypatch.setattr(densenet_torch, "predict", lambda model, images: np.zeros((1, 1), np.float32))
+    file = tmp_path / "parity.json"
+    status, _, _ = run("parity", config, "--backends", "torch", "--json", str(file))
+    assert status == 1
+    report = json.loads(file.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert report["results"][0]["relative"] is None
+
+
+def test_the_schema_is_one(run):
+    status, out, _ = run("schema")
+    assert status == 0
+    assert json.loads(out) == spec.schema()
+
+
+MISTAKES = [
+    (["shw"], "shw"),
+    (["show"], "NETWORK"),
+    (["show", "densnet121"], "unknown variant 'densnet121': did you mean 'densenet121'"),
+    (["show", "none.toml"], "none.toml cannot be read: No such file or directory"),
+    (["show", "densenet121", "--input", "224"], "--input takes CxHxW, such as 3x224x224, found '224'"),
+    (["show", "densenet121", "--input", "3x16x16"], "the smallest that works is 3x29x29"),
+    (["show", "densenet121", "--input", "1x224x224"], "takes images of 3 channel(s), found 1x224x224"),
+    (["show", "densenet121", "--backend", "caffe"], "unknown backend 'caffe': known: numpy, torch, mxnet, keras"),
+    (["show", "densenet121", "--depth", "many"], "--depth"),
+    (["show", "densenet121", "--set", "growth_rate"], "--set takes FIELD=VALUE, such as num_classes=10"),
+    (["show", "densenet121", "--set", "growth=3"], "growth: unknown field, did you mean 'growth_rate'?"),
+    (["show", "densenet121", "--set", "growth_rate=x"], "growth_rate: should be a valid integer, found 'x'"),
+    (["show", "densenet121", "--set", "stem=1", "--set", "stem.padding=1"], "stem was set to a value before"),
+    (["parity", "densenet121", "--dtype", "float16"], "float16"),
+    (["parity", "densenet121", "--backends", "jax"], "unknown backend 'jax'"),
+    (["parity", "densenet121", "--batch", "0"], "--batch must be at least 1, found 0"),
+    (["parity", "densenet121", "--images", "none.jpg"], "image none.jpg does not exist"),
+    (["parity", "densenet121", "--images", __file__], "test_cli.py cannot be read as an image"),
+    (["parity", "densenet121", "--json", "/no/such/place.json", "--backends", "numpy"], "cannot be written"),
+    (["parity", "densenet121", "--fast"], "--fast"),
+]
+
+
+@pytest.mark.parametrize(("argv", "sentence"), MISTAKES, ids=[" ".join(argv[-3:]) for argv, _ in MISTAKES])
+def test_a_mistake_gets_one_sentence_and_exit_2(run, argv, sentence):
+    status, out, err = run(*argv)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("densenet: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_a_missing_backend_is_named_with_what_installs_it(run, config, monkeypatch):
+    find_spec = backends.find_spec
+    monkeypatch.setattr(backends, "find_spec", lambda name: None if name == "mxnet" else find_spec(name))
+    sentence = "densenet: backend 'mxnet' is not installed: pip install 'densenet-reference[mxnet]'\n"
+    assert run("parity", config, "--backends", "mxnet") == (2, "", sentence)
+    status, out, _ = run("parity", config, "--batch", "1")
+    assert status == 0
+    assert "mxnet" not in out
+
+
+def test_without_matplotlib_the_message_says_what_to_do(run, config, monkeypatch):
+    from densenet_tools import images
+
+    monkeypatch.setattr(images, "find_spec", lambda name: None)
+    status, _, err = run("parity", config)
+    assert status == 2
+    assert "pip install 'densenet-reference[plot]', or name your own with --images" in err
+
+
+@pytest.mark.parametrize("command", [[], ["list"], ["show"], ["parity"], ["schema"]])
+def test_help_has_an_example(run, command):
+    status, out, _ = run(*command, "--help")
+    assert status == 0
+    assert not command or f"Example: densenet {command[0]}" in out
+
+
+def test_both_ways_to_call_it():
+    for command in (["-m", "densenet_tools"], ["-c", "from densenet_tools.cli import main; raise SystemExit(main())"]):
+        done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "0.1.0"

@@ -1,0 +1,211 @@
+"""What Keras' users expect."""
+
+import numpy as np
+import pytest
+
+import spec
+from tests.cases import SMALL
+from tests.conftest import require
+
+NETWORK = SMALL["se_everywhere"]
+
+
+@pytest.fixture(autouse=True)
+def keras():
+    require("keras")
+    import keras
+
+    keras.utils.set_random_seed(0)
+    return keras
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).normal(size=(2, 3, 40, 40)).astype(np.float32)
+
+
+def loaded(**settings):
+    import densenet_keras
+
+    model = densenet_keras.build(NETWORK, **settings)
+    densenet_keras.load_weights(model, spec.randomize(spec.initialize(NETWORK, 0), 0))
+    return model
+
+
+def test_layers_are_found_by_their_dotted_path(keras):
+    model = loaded()
+    assert isinstance(model, keras.Model)
+    layer = model.get_layer("features.denseblock1.denselayer2.conv1")
+    assert isinstance(layer, keras.layers.Conv2D)
+    lines = []
+    model.summary(print_fn=lambda line, **_: lines.append(line), line_length=200)
+    assert "features.denseblock1.denselayer2.conv1" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_both_data_formats_give_the_same(name):
+    """In float32: TensorFlow has no float64 convolution for channels_first on the CPU."""
+    import densenet_keras
+
+    network = SMALL[name]
+    weights = spec.randomize(spec.initialize(network, 0), 0)
+    images = np.random.default_rng(0).normal(size=(2, network.in_channels, 41, 44))
+    outputs = []
+    for data_format in ("channels_last", "channels_first"):
+        model = densenet_keras.build(network, data_format=data_format)
+        densenet_keras.load_weights(model, weights)
+        assert densenet_keras.export_weights(model).keys() == weights.keys()
+        outputs.append(densenet_keras.trace(model, images))
+    last, first = outputs
+    assert list(last) == list(first)
+    for layer in last:
+        assert abs(last[layer] - first[layer]).max() <= 1e-5 * abs(last[layer]).max(), layer
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_keras_file_round_trips(keras, tmp_path, images, data_format):
+    import densenet_keras
+
+    model = loaded(data_format=data_format)
+    model.save(tmp_path / "model.keras")
+    other = keras.models.load_model(tmp_path / "model.keras")
+    exported = densenet_keras.export_weights(other)
+    assert all((exported[name] == array).all() for name, array in densenet_keras.export_weights(model).items())
+    with pytest.raises(spec.SpecError, match=r"small does not say which network it is: .* set model\.network"):
+        densenet_keras.predict(other, images)
+    other.network = NETWORK
+    assert (densenet_keras.predict(other, images) == densenet_keras.predict(model, images)).all()
+
+
+def test_a_weights_file_round_trips(keras, tmp_path, images):
+    import densenet_keras
+
+    model, other = loaded(), densenet_keras.build(NETWORK)
+    model.save_weights(tmp_path / "w.weights.h5")
+    other.load_weights(tmp_path / "w.weights.h5")
+    assert (densenet_keras.predict(other, images) == densenet_keras.predict(model, images)).all()
+
+
+def test_a_max_pool_on_negative_values_survives_a_keras_file(keras, tmp_path):
+    """Its padding is -infinity, which a config must be able to hold."""
+    import densenet_keras
+
+    model = densenet_keras.build(SMALL["pool_on_negatives"])
+    model.save(tmp_path / "model.keras")
+    other = keras.models.load_model(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(2, 40, 40, 3)).astype(np.float32)
+    assert (np.asarray(other(x)) == np.asarray(model(x))).all()
+
+
+def test_global_settings_are_used_and_put_back(keras):
+    import densenet_keras
+
+    before = keras.config.dtype_policy().name, keras.config.image_data_format()
+    model = densenet_keras.build(NETWORK, dtype="float64", data_format="channels_first")
+    assert model.input_shape == (None, 3, None, None)
+    assert model.get_layer("classifier").dtype == "float64"
+    with pytest.raises(TypeError):
+        densenet_keras.build(None, dtype="float64")
+    assert (keras.config.dtype_policy().name, keras.config.image_data_format()) == before
+
+
+def test_mixed_precision(keras, images):
+    import densenet_keras
+
+    model = loaded(dtype="mixed_bfloat16")
+    assert model.get_layer("classifier").compute_dtype == "bfloat16"
+    assert model.get_layer("classifier").variable_dtype == "float32"
+    expected = densenet_keras.predict(loaded(), images)
+    found = np.asarray(densenet_keras.predict(model, images), dtype=np.float32)
+    assert abs(found - expected).max() < 0.05 * abs(expected).max()
+
+
+def test_it_fits(keras):
+    model = loaded()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x = np.random.default_rng(0).normal(size=(8, 40, 40, 3)).astype(np.float32)
+    history = model.fit(x, np.arange(8) % 5, epochs=8, batch_size=8, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+
+
+class TestApplications:
+    """The signature of keras.applications.DenseNet121."""
+
+    def test_the_signature_is_the_same(self, keras):
+        import inspect
+
+        import densenet_keras
+
+        theirs = inspect.signature(keras.applications.DenseNet121).parameters
+        ours = inspect.signature(densenet_keras.DenseNet121).parameters
+        assert list(ours)[: len(theirs)] == list(theirs)
+        assert ours["classifier_activation"].default == theirs["classifier_activation"].default == "softmax"
+
+    def test_with_the_top(self):
+        import densenet_keras
+
+        model = densenet_keras.DenseNet121(classes=7, input_shape=(64, 96, 1), name="mine")
+        assert (model.name, model.input_shape, model.output_shape) == ("mine", (None, 64, 96, 1), (None, 7))
+        assert model.layers[-1].name == "softmax"
+        out = np.asarray(model(np.ones((1, 64, 96, 1), np.float32)))
+        assert out.sum() == pytest.approx(1, abs=1e-5)
+
+    def test_shapes_are_those_of_keras_applications(self, keras):
+        import densenet_keras
+
+        for arguments in (
+            {"include_top": False},
+            {"include_top": False, "pooling": "avg"},
+            {"include_top": False, "pooling": "max", "input_shape": (64, 64, 3)},
+            {"classes": 11, "classifier_activation": None},
+        ):
+            theirs = keras.applications.DenseNet121(weights=None, **arguments)
+            ours = densenet_keras.DenseNet121(**arguments)
+            assert (ours.input_shape, ours.output_shape) == (theirs.input_shape, theirs.output_shape), arguments
+            assert ours.count_params() == theirs.count_params()
+
+    def test_the_output_without_the_top_is_the_last_feature_map(self, images):
+        import densenet_keras
+
+        body = densenet_keras.densenet40_k12_bc(include_top=False)
+        whole = densenet_keras.densenet40_k12_bc(classifier_activation=None)
+        for layer in body.layers:
+            layer.set_weights(whole.get_layer(layer.name).get_weights() if layer.weights else [])
+        images = images[:, :, :32, :32]
+        expected = densenet_keras.trace(whole, images)["relu"].transpose(0, 2, 3, 1)
+        assert (np.asarray(body(images.transpose(0, 2, 3, 1))) == expected).all()
+
+    def test_an_input_tensor(self, keras):
+        import densenet_keras
+
+        inputs = keras.Input((48, 48, 2))
+        model = densenet_keras.DenseNet121(input_tensor=keras.layers.Rescaling(2.0)(inputs), classes=3)
+        assert model.output_shape == (None, 3)
+
+    def test_pretrained_weights_without_the_top(self, tmp_path):
+        from safetensors.numpy import save_file
+
+        import densenet_keras
+
+        weights = spec.initialize(spec.variant("densenet40_k12_bc"), 3)
+        save_file(weights, tmp_path / "w.safetensors")
+        model = densenet_keras.densenet40_k12_bc(include_top=False, weights=tmp_path / "w.safetensors")
+        exported = densenet_keras.export_weights(model)
+        assert (exported["features.conv0.weight"] == weights["features.conv0.weight"]).all()
+        assert "classifier.weight" not in exported
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            ({"input_shape": (20, 64, 3)}, "the smallest that works is 3x29x29"),
+            ({"input_shape": (64, 64)}, r"input_shape must be \(height, width, channels\), found \(64, 64\)"),
+            ({"include_top": False, "pooling": "mean"}, "pooling must be 'avg', 'max' or None, found 'mean'"),
+            ({"classifier_activation": "relu"}, "classifier_activation: should be 'softmax', found 'relu'"),
+            ({"classes": 0}, "num_classes: should be greater than 0"),
+        ],
+    )
+    def test_what_cannot_be_built_is_refused(self, arguments, sentence):
+        import densenet_keras
+
+        with pytest.raises(spec.SpecError, match=sentence):
+            densenet_keras.DenseNet121(**arguments)

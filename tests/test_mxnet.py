@@ -1,0 +1,247 @@
+"""What Gluon's users expect, and the traps of MXNet 1.9.1."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import spec
+from tests.cases import SMALL, small
+from tests.conftest import require
+
+
+@pytest.fixture(autouse=True)
+def mx():
+    require("mxnet")
+    import mxnet
+
+    mxnet.random.seed(0)
+    return mxnet
+
+
+@pytest.fixture
+def model():
+    import densenet_mxnet
+
+    model = densenet_mxnet.build(SMALL["se_everywhere"])
+    densenet_mxnet.load_weights(model, spec.randomize(spec.initialize(SMALL["se_everywhere"], 0), 0))
+    return model
+
+
+def batch(mx, size=40, n=2):
+    return mx.nd.array(np.random.default_rng(0).normal(size=(n, 3, size, size)))
+
+
+def step(mx, model, x, trainer=None):
+    """The mean loss of one training step."""
+    labels = mx.nd.arange(len(x)) if type(x) is mx.nd.NDArray else mx.np.arange(len(x))
+    with mx.autograd.record():
+        loss = mx.gluon.loss.SoftmaxCrossEntropyLoss()(model(x), labels)
+    loss.backward()
+    if trainer:
+        trainer.step(len(x))
+    mx.nd.waitall()
+    return loss.mean().asnumpy().item()
+
+
+def test_structural_names_are_the_spec_names(model):
+    names = list(model._collect_params_with_prefix())
+    assert names[1:3] == ["features.norm0.gamma", "features.norm0.beta"]
+    assert len(names) == len(spec.shapes(model.network))
+    assert model.features.denseblock1.denselayer2.conv1 is not None
+
+
+def test_a_model_starts_uninitialized_as_in_the_model_zoo(mx):
+    import densenet_mxnet
+
+    model = densenet_mxnet.get_model("densenet40_k12_bc", classes=7)
+    with pytest.raises(RuntimeError, match="has not been initialized"):
+        model(batch(mx, 32))
+    model.initialize(mx.init.Xavier())
+    assert model(batch(mx, 32)).shape == (2, 7)
+
+
+def test_an_initializer_that_is_asked_for_is_used(mx):
+    import densenet_mxnet
+
+    model = densenet_mxnet.build(small())
+    model.initialize(mx.init.Constant(0.25))
+    assert (model.classifier.weight.data().asnumpy() == 0.25).all()
+    model.initialize(force_reinit=True)
+    assert model.classifier.weight.data().asnumpy().std() > 0.1
+
+
+@pytest.mark.parametrize("flags", [{}, {"static_alloc": True, "static_shape": True}], ids=["plain", "static"])
+def test_hybridized_is_the_same_to_the_bit(mx, model, flags):
+    x, larger = batch(mx), batch(mx, size=56)
+    eager = [model(x).asnumpy(), model(larger).asnumpy()]
+    model.hybridize(**flags)
+    for found, expected in zip([model(x), model(larger)], eager):
+        assert (found.asnumpy() == expected).all()
+
+
+def test_interop_works_on_a_hybridized_model_and_leaves_it_so(mx, model):
+    import densenet_mxnet
+
+    images = np.random.default_rng(0).normal(size=(2, 3, 40, 40)).astype(np.float32)
+    eager = densenet_mxnet.trace(model, images)
+    model.hybridize()
+    traced = densenet_mxnet.trace(model, images)
+    assert list(traced) == list(eager)
+    assert all((traced[name] == eager[name]).all() for name in eager)
+    assert model._active
+    assert model.features._active
+    loss, gradients, _ = densenet_mxnet.loss_and_gradients(model, images, np.array([0, 1]))
+    assert np.isfinite(loss)
+    assert set(gradients) == {name for name in spec.shapes(model.network) if not spec.is_buffer(name)} | {"input"}
+
+
+def test_new_weights_reach_a_hybridized_model(mx, model):
+    import densenet_mxnet
+
+    model.hybridize(static_alloc=True, static_shape=True)
+    x = batch(mx)
+    before = model(x).asnumpy()
+    weights = densenet_mxnet.export_weights(model)
+    densenet_mxnet.load_weights(model, {name: array * np.float32(1.5) for name, array in weights.items()})
+    assert abs(model(x).asnumpy() - before).max() > 0.1
+
+
+# Channel counts on which the plain concat crashes in its float32 backward, and some on which it does not.
+WIDTHS = [(16, 12), (24, 24), (16, 8), (24, 12), (48, 24), (5, 3)]
+
+
+@pytest.mark.parametrize("hybrid", [False, True], ids=["eager", "hybridized"])
+@pytest.mark.parametrize(("stem", "growth_rate"), WIDTHS)
+def test_it_trains_in_float32_at_every_width(mx, stem, growth_rate, hybrid):
+    import densenet_mxnet
+
+    bare = {"channels": stem, "kernel_size": 3, "stride": 1, "padding": 1, "norm": False, "pool": False}
+    model = densenet_mxnet.build(small(growth_rate=growth_rate, stem=bare, input_size=16))
+    model.initialize()
+    if hybrid:
+        model.hybridize()
+    trainer = mx.gluon.Trainer(model.collect_params(), "sgd", {"learning_rate": 0.1})
+    x = batch(mx, 16, n=4)
+    losses = []
+    for _ in range(8):
+        losses.append(step(mx, model, x, trainer))
+        model(x).wait_to_read()  # inference in between: another graph
+    assert losses[-1] < 0.95 * losses[0]
+
+
+def test_the_plain_concat_would_crash(mx):
+    """The control of the test above; in a process of its own, as the error comes when it likes."""
+    code = (
+        "import densenet_mxnet, spec, mxnet as mx\n"
+        "from densenet_mxnet import blocks\n"
+        "blocks.concat = lambda F, x, y: F.concat(x, y, dim=1)\n"
+        "stem = dict(channels=16, kernel_size=3, stride=1, padding=1, norm=False, pool=False)\n"
+        "config = spec.DenseNetConfig(growth_rate=12, block_config=[2, 3], stem=stem, input_size=16)\n"
+        "model = densenet_mxnet.build(spec.densenet(config))\n"
+        "model.initialize()\n"
+        "with mx.autograd.record():\n"
+        "    loss = model(mx.nd.ones((4, 3, 16, 16))).sum()\n"
+        "loss.backward()\n"
+        "mx.nd.waitall()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert "could not construct a sub-memory" in done.stderr
+
+
+def test_a_part_of_a_hybridized_model_trains_too(mx):
+    import densenet_mxnet
+
+    model = densenet_mxnet.build(small(growth_rate=12, stem={"channels": 16}))
+    model.initialize()
+    model.hybridize()
+    features = model.features
+    features(batch(mx))
+    with mx.autograd.record():
+        out = features(batch(mx))
+    out.backward()
+    mx.nd.waitall()
+    assert abs(features.conv0.weight.grad().asnumpy()).max() > 0
+
+
+def test_np_arrays_train_as_in_dive_into_deep_learning(mx):
+    import densenet_mxnet
+
+    try:
+        mx.npx.set_np()
+        model = densenet_mxnet.build(SMALL["biased"])
+        model.initialize(force_reinit=True, init=mx.init.Xavier())
+        x = batch(mx).as_np_ndarray()
+        assert type(model(x)) is mx.np.ndarray
+        trainer = mx.gluon.Trainer(model.collect_params(), "sgd", {"learning_rate": 0.1, "momentum": 0.5})
+        losses = [step(mx, model, x, trainer) for _ in range(4)]
+        model.hybridize()
+        losses += [step(mx, model, x, trainer) for _ in range(4)]
+        assert losses[-1] < 0.5 * losses[0]
+    finally:
+        mx.npx.reset_np()
+    as_nd = model(batch(mx))
+    assert type(as_nd) is mx.nd.NDArray
+
+
+def test_np_and_nd_arrays_give_the_same(mx, model):
+    expected = model(batch(mx)).asnumpy()
+    try:
+        mx.npx.set_np()
+        assert (model(batch(mx).as_np_ndarray()).asnumpy() == expected).all()
+    finally:
+        mx.npx.reset_np()
+
+
+def test_interop_works_in_np_mode(mx, model):
+    import densenet_mxnet
+
+    images = np.zeros((2, 3, 40, 40), np.float32)
+    expected = densenet_mxnet.predict(model, images)
+    try:
+        mx.npx.set_np()
+        other = densenet_mxnet.build(model.network)
+        densenet_mxnet.load_weights(other, densenet_mxnet.export_weights(model))
+        assert (densenet_mxnet.predict(other, images) == expected).all()
+        densenet_mxnet.trace(other, images)
+        densenet_mxnet.loss_and_gradients(other, images, np.array([0, 1]))
+    finally:
+        mx.npx.reset_np()
+
+
+def test_export_and_parameter_files_round_trip(mx, model, tmp_path):
+    import densenet_mxnet
+
+    model.hybridize()
+    x = batch(mx)
+    expected = model(x).asnumpy()
+    model.export(str(tmp_path / "net"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the exported graph leaves the type of its input open
+        imported = mx.gluon.SymbolBlock.imports(
+            str(tmp_path / "net-symbol.json"), ["data"], str(tmp_path / "net-0000.params")
+        )
+    assert (imported(x).asnumpy() == expected).all()
+    model.save_parameters(str(tmp_path / "w.params"))
+    other = densenet_mxnet.build(model.network)
+    other.load_parameters(str(tmp_path / "w.params"))
+    assert (other(x).asnumpy() == expected).all()
+
+
+def test_a_wrong_input_is_refused_by_the_model_itself(mx, model):
+    with pytest.raises(spec.SpecError, match="the smallest that works is 3x5x5"):
+        model(mx.nd.zeros((1, 3, 4, 9)))
+    with pytest.raises(spec.SpecError, match="takes images of 3 channel"):
+        model(mx.nd.zeros((1, 1, 40, 40)))
+
+
+def test_float64_stays_float64(mx):
+    import densenet_mxnet
+
+    model = densenet_mxnet.build(SMALL["plain"], dtype="float64")
+    model.initialize()
+    assert model(batch(mx).astype("float64")).dtype == np.float64
+    assert {array.dtype for array in densenet_mxnet.export_weights(model).values()} == {np.dtype("float64")}
