@@ -1,7 +1,7 @@
 """Models by name, with keras.applications' signatures: `DenseNet121(include_top=True, weights=None, classes=1000)`."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 
@@ -9,6 +9,7 @@ import spec
 from densenet_keras import blocks
 from densenet_keras.interop import load_weights
 from densenet_keras.model import image_input
+from spec.builders import builder
 
 Shape = tuple[int | None, int | None, int | None]
 POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
@@ -16,7 +17,6 @@ POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.Globa
 
 def get_model(
     variant: str,
-    *,
     include_top: bool = True,
     weights: str | Path | None = None,
     input_tensor: Any = None,
@@ -84,74 +84,27 @@ def _without_top(network: spec.Network) -> spec.Sequential:
     return spec.Sequential(network.root.children[:2])
 
 
-class Builder(Protocol):
-    """The signature of every builder."""
-
-    def __call__(
-        self,
-        include_top: bool = True,
-        weights: str | Path | None = None,
-        input_tensor: Any = None,
-        input_shape: Shape | None = None,
-        pooling: str | None = None,
-        classes: int | None = None,
-        classifier_activation: str | None = "softmax",
-        name: str | None = None,
-        **overrides: Any,
-    ) -> keras.Model: ...
-
-
-def _builder(variant: str) -> Builder:
-    def builder(
-        include_top: bool = True,
-        weights: str | Path | None = None,
-        input_tensor: Any = None,
-        input_shape: Shape | None = None,
-        pooling: str | None = None,
-        classes: int | None = None,
-        classifier_activation: str | None = "softmax",
-        name: str | None = None,
-        **overrides: Any,
-    ) -> keras.Model:
-        return get_model(
-            variant,
-            include_top=include_top,
-            weights=weights,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            name=name,
-            **overrides,
-        )
-
-    builder.__name__ = builder.__qualname__ = variant
-    builder.__doc__ = f"The variant {variant}; the arguments are those of get_model."
-    return builder
-
-
-densenet121 = _builder("densenet121")
-densenet169 = _builder("densenet169")
-densenet201 = _builder("densenet201")
-densenet161 = _builder("densenet161")
-densenet264 = _builder("densenet264")
-densenet40_k12 = _builder("densenet40_k12")
-densenet100_k12 = _builder("densenet100_k12")
-densenet100_k24 = _builder("densenet100_k24")
-densenet100_k12_bc = _builder("densenet100_k12_bc")
-densenet190_k40_bc = _builder("densenet190_k40_bc")
-densenet250_k24_bc = _builder("densenet250_k24_bc")
-densenet40_k12_bc = _builder("densenet40_k12_bc")
-densenet40_k24_bc = _builder("densenet40_k24_bc")
-densenet40_k36_bc = _builder("densenet40_k36_bc")
-densenet40_k48_bc = _builder("densenet40_k48_bc")
-densenet40_k60_bc = _builder("densenet40_k60_bc")
-densenet_d2l = _builder("densenet_d2l")
-se_densenet121 = _builder("se_densenet121")
-se_densenet161 = _builder("se_densenet161")
-se_densenet169 = _builder("se_densenet169")
-se_densenet201 = _builder("se_densenet201")
+densenet121 = builder(get_model, "densenet121")
+densenet169 = builder(get_model, "densenet169")
+densenet201 = builder(get_model, "densenet201")
+densenet161 = builder(get_model, "densenet161")
+densenet264 = builder(get_model, "densenet264")
+densenet40_k12 = builder(get_model, "densenet40_k12")
+densenet100_k12 = builder(get_model, "densenet100_k12")
+densenet100_k24 = builder(get_model, "densenet100_k24")
+densenet100_k12_bc = builder(get_model, "densenet100_k12_bc")
+densenet190_k40_bc = builder(get_model, "densenet190_k40_bc")
+densenet250_k24_bc = builder(get_model, "densenet250_k24_bc")
+densenet40_k12_bc = builder(get_model, "densenet40_k12_bc")
+densenet40_k24_bc = builder(get_model, "densenet40_k24_bc")
+densenet40_k36_bc = builder(get_model, "densenet40_k36_bc")
+densenet40_k48_bc = builder(get_model, "densenet40_k48_bc")
+densenet40_k60_bc = builder(get_model, "densenet40_k60_bc")
+densenet_d2l = builder(get_model, "densenet_d2l")
+se_densenet121 = builder(get_model, "se_densenet121")
+se_densenet161 = builder(get_model, "se_densenet161")
+se_densenet169 = builder(get_model, "se_densenet169")
+se_densenet201 = builder(get_model, "se_densenet201")
 
 # keras.applications' names for those that it has, and for their relatives.
 DenseNet121 = densenet121

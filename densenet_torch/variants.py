@@ -2,13 +2,14 @@
 
 import pickle
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 import spec
 from densenet_torch.interop import load_weights
 from densenet_torch.model import DenseNet, build
+from spec.builders import builder
 
 
 def get_model(name: str, *, weights: str | Path | None = None, progress: bool = True, **overrides: Any) -> DenseNet:
@@ -42,42 +43,27 @@ def list_models() -> list[str]:
     return spec.names()
 
 
-class Builder(Protocol):
-    """The signature of every builder."""
-
-    def __call__(self, *, weights: str | Path | None = None, progress: bool = True, **overrides: Any) -> DenseNet: ...
-
-
-def _builder(name: str) -> Builder:
-    def builder(*, weights: str | Path | None = None, progress: bool = True, **overrides: Any) -> DenseNet:
-        return get_model(name, weights=weights, progress=progress, **overrides)
-
-    builder.__name__ = builder.__qualname__ = name
-    builder.__doc__ = f"The variant {name}; the arguments are those of get_model."
-    return builder
-
-
-densenet121 = _builder("densenet121")
-densenet169 = _builder("densenet169")
-densenet201 = _builder("densenet201")
-densenet161 = _builder("densenet161")
-densenet264 = _builder("densenet264")
-densenet40_k12 = _builder("densenet40_k12")
-densenet100_k12 = _builder("densenet100_k12")
-densenet100_k24 = _builder("densenet100_k24")
-densenet100_k12_bc = _builder("densenet100_k12_bc")
-densenet190_k40_bc = _builder("densenet190_k40_bc")
-densenet250_k24_bc = _builder("densenet250_k24_bc")
-densenet40_k12_bc = _builder("densenet40_k12_bc")
-densenet40_k24_bc = _builder("densenet40_k24_bc")
-densenet40_k36_bc = _builder("densenet40_k36_bc")
-densenet40_k48_bc = _builder("densenet40_k48_bc")
-densenet40_k60_bc = _builder("densenet40_k60_bc")
-densenet_d2l = _builder("densenet_d2l")
-se_densenet121 = _builder("se_densenet121")
-se_densenet161 = _builder("se_densenet161")
-se_densenet169 = _builder("se_densenet169")
-se_densenet201 = _builder("se_densenet201")
+densenet121 = builder(get_model, "densenet121")
+densenet169 = builder(get_model, "densenet169")
+densenet201 = builder(get_model, "densenet201")
+densenet161 = builder(get_model, "densenet161")
+densenet264 = builder(get_model, "densenet264")
+densenet40_k12 = builder(get_model, "densenet40_k12")
+densenet100_k12 = builder(get_model, "densenet100_k12")
+densenet100_k24 = builder(get_model, "densenet100_k24")
+densenet100_k12_bc = builder(get_model, "densenet100_k12_bc")
+densenet190_k40_bc = builder(get_model, "densenet190_k40_bc")
+densenet250_k24_bc = builder(get_model, "densenet250_k24_bc")
+densenet40_k12_bc = builder(get_model, "densenet40_k12_bc")
+densenet40_k24_bc = builder(get_model, "densenet40_k24_bc")
+densenet40_k36_bc = builder(get_model, "densenet40_k36_bc")
+densenet40_k48_bc = builder(get_model, "densenet40_k48_bc")
+densenet40_k60_bc = builder(get_model, "densenet40_k60_bc")
+densenet_d2l = builder(get_model, "densenet_d2l")
+se_densenet121 = builder(get_model, "se_densenet121")
+se_densenet161 = builder(get_model, "se_densenet161")
+se_densenet169 = builder(get_model, "se_densenet169")
+se_densenet201 = builder(get_model, "se_densenet201")
 
 __all__ = [
     "densenet40_k12",
