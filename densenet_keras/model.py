@@ -38,13 +38,13 @@ def image_input(network: spec.Network, height: int | None = None, width: int | N
 @contextmanager
 def settings(dtype: str | None, data_format: str | None) -> Iterator[None]:
     """Keras' global dtype policy and data format, set for a while; None leaves one as it is."""
-    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    policy, layout = keras.config.dtype_policy(), keras.config.image_data_format()
     try:
         if dtype is not None:
             keras.config.set_dtype_policy(dtype)
-        if data_format is not None:
-            keras.config.set_image_data_format(data_format)
+        keras.config.set_image_data_format(data_format or layout)
         yield
     finally:
-        keras.config.set_dtype_policy(before[0])
-        keras.config.set_image_data_format(before[1])
+        if dtype is not None:  # setting a policy, even the one in force, would outdo a later set_floatx
+            keras.config.set_dtype_policy(policy)
+        keras.config.set_image_data_format(layout)

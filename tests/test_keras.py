@@ -109,6 +109,12 @@ def test_global_settings_are_used_and_put_back(keras):
     assert (keras.config.dtype_policy().name, keras.config.image_data_format()) == before
 
 
+def test_the_global_policy_is_not_touched_unless_asked(keras, monkeypatch):
+    """Setting a policy, even the one in force, would outdo a later keras.config.set_floatx."""
+    monkeypatch.setattr(keras.config, "set_dtype_policy", lambda policy: pytest.fail("the policy was set"))
+    loaded()
+
+
 def test_mixed_precision(keras, images):
     import densenet_keras
 
