@@ -4,6 +4,7 @@ import ast
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import spec
@@ -106,10 +107,12 @@ def test_weights_agree_in_their_statistics_with_what_each_framework_draws(backen
     for name, array in expected.items():
         if array.ndim == 1:
             assert (drawn[name] == array).all(), name
-        elif array.size > 4000:
+        elif array.size > 2000:
             assert drawn[name].std() == pytest.approx(array.std(), rel=0.1), name
             assert abs(drawn[name].mean()) < 0.1 * array.std(), name
-            assert abs(drawn[name]).max() == pytest.approx(abs(array).max(), rel=0.35), name
+    bound = 1 / np.sqrt(drawn["classifier.weight"].shape[1])
+    assert abs(drawn["classifier.weight"]).max() <= bound, "uniform, where the convolutions are normal"
+    assert abs(drawn["features.conv0.weight"]).max() > 2.5 * drawn["features.conv0.weight"].std()
 
 
 def test_the_missing_backend_is_an_error_where_it_is_asked_for(monkeypatch):
