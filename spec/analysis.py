@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import singledispatch
 from math import prod
 
-from spec.blocks import DenseLayer, Node, SqueezeExcitation, children
-from spec.layers import Conv, Flatten, Leaf, Linear
+from spec.blocks import Node, branches, children
+from spec.layers import Conv, Flatten, Linear
 from spec.network import Network
 from spec.parameters import is_buffer, leaf_shapes
 from spec.shapes import Shape, output_shape
@@ -56,11 +56,13 @@ def total(network: Network, input_shape: Shape | None = None) -> Layer:
 
 def _analyze(node: Node, path: str, shape: Shape, rows: list[Layer]) -> Layer:
     """Appends the rows of `node`, children first, and returns its own."""
-    parts, inner = [], shape
-    for name, child in children(node):
-        parts.append(_analyze(child, f"{path}.{name}" if path else name, inner, rows))
-        inner = parts[-1].output_shape
-    out = output_shape(node, shape) if not parts or _computes(node) else inner
+    parts = []
+    for chain in branches(node):
+        inner = shape
+        for name, child in chain:
+            parts.append(_analyze(child, f"{path}.{name}" if path else name, inner, rows))
+            inner = parts[-1].output_shape
+    out = output_shape(node, shape) if _combines(node) else inner
     own = {name: prod(dims) for name, dims in leaf_shapes(node).items()}
     row = Layer(
         path=path,
@@ -69,15 +71,15 @@ def _analyze(node: Node, path: str, shape: Shape, rows: list[Layer]) -> Layer:
         parameters=sum(n for name, n in own.items() if not is_buffer(name)) + sum(p.parameters for p in parts),
         buffers=sum(n for name, n in own.items() if is_buffer(name)) + sum(p.buffers for p in parts),
         multiply_adds=multiply_adds(node, out) + sum(p.multiply_adds for p in parts),
-        activation_bytes=BYTES * prod(out) * _computes(node) + sum(p.activation_bytes for p in parts),
+        activation_bytes=BYTES * prod(out) * (_combines(node) and not isinstance(node, Flatten)) + sum(p.activation_bytes for p in parts),
     )
     rows.append(row)
     return row
 
 
-def _computes(node: Node) -> bool:
-    """Whether a node makes a tensor of its own, beyond what its children make."""
-    return isinstance(node, (Leaf, DenseLayer, SqueezeExcitation)) and not isinstance(node, Flatten)
+def _combines(node: Node) -> bool:
+    """Whether a node's output is more than what its last child puts out."""
+    return len(branches(node)) > 1 or not children(node)
 
 
 @singledispatch

@@ -1,8 +1,8 @@
 """Containers and composites: the nodes that hold other nodes.
 
-A container only runs its children in order. A composite does something more with them, and each
-backend writes it by hand; here `children` says which leaves it is made of, under which names, in
-the order in which they run. Names, shapes, counts and the NumPy reference all follow from that.
+A container only runs its children in order. A composite combines what its branches make of its input,
+and each backend writes it by hand; here `branches` says which leaves they are made of, under which
+names, in the order in which they run. Names, shapes, counts and the NumPy reference follow from that.
 """
 
 from collections.abc import Iterator
@@ -17,16 +17,24 @@ from spec.layers import (
     GlobalAvgPool,
     Leaf,
     Linear,
+    MaxPool,
     ReLU,
     Sigmoid,
 )
 
 
+Chain = tuple[tuple[str, "Node"], ...]  # named nodes, one after the other; the empty one passes its input on
+
+
 @dataclass(frozen=True)
 class Sequential:
-    """Container: named children, one after the other."""
+    """Container: named nodes, one after the other."""
 
-    children: tuple[tuple[str, "Node"], ...]
+    children: Chain
+
+    @property
+    def branches(self) -> tuple[Chain, ...]:
+        return (self.children,)
 
 
 @dataclass(frozen=True)
@@ -41,9 +49,9 @@ class SqueezeExcitation:
     bias: bool
 
     @property
-    def children(self) -> tuple[tuple[str, Leaf], ...]:
-        """The gate's layers; the product with the input has the composite's own name."""
-        return (
+    def branches(self) -> tuple[Chain, ...]:
+        """The input and its gate; their product has the composite's own name."""
+        gate = (
             ("pool", GlobalAvgPool()),
             ("flatten", Flatten()),
             ("fc1", Linear(self.channels, self.hidden_channels, self.bias)),
@@ -51,6 +59,7 @@ class SqueezeExcitation:
             ("fc2", Linear(self.hidden_channels, self.channels, self.bias)),
             ("sigmoid", Sigmoid()),
         )
+        return (), gate
 
 
 @dataclass(frozen=True)
@@ -80,25 +89,25 @@ class DenseLayer:
         return (self.bn_size or 0) * self.growth_rate
 
     @property
-    def children(self) -> tuple[tuple[str, "Node"], ...]:
-        """The layers that make the new channels; the concatenation has the composite's own name."""
-        channels, nodes = self.in_channels, list[tuple[str, Node]]()
+    def branches(self) -> tuple[Chain, ...]:
+        """The input and the new channels; their concatenation has the composite's own name."""
+        channels, new = self.in_channels, list[tuple[str, Node]]()
         kernels = [(self.growth_rate, 3)]
         if self.bn_size is not None:
             kernels.insert(0, (self.bottleneck_channels, 1))
         for i, (out_channels, kernel_size) in enumerate(kernels, start=1):
             conv = Conv(channels, out_channels, kernel_size, 1, kernel_size // 2, self.bias)
-            nodes += [
+            new += [
                 (f"norm{i}", BatchNorm(channels, self.eps, self.decay)),
                 (f"relu{i}", ReLU()),
                 (f"conv{i}", conv),
             ]
             channels = out_channels
         if self.squeeze_excitation is not None:
-            nodes.append(("se", self.squeeze_excitation))
+            new.append(("se", self.squeeze_excitation))
         if self.dropout > 0:
-            nodes.append(("dropout", Dropout(self.dropout)))
-        return tuple(nodes)
+            new.append(("dropout", Dropout(self.dropout)))
+        return (), tuple(new)
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,12 @@ class DenseBlock:
     layers: tuple[DenseLayer, ...]
 
     @property
-    def children(self) -> tuple[tuple[str, DenseLayer], ...]:
+    def children(self) -> Chain:
         return tuple((f"denselayer{i}", layer) for i, layer in enumerate(self.layers, start=1))
+
+    @property
+    def branches(self) -> tuple[Chain, ...]:
+        return (self.children,)
 
 
 @dataclass(frozen=True)
@@ -123,22 +136,107 @@ class Transition:
     decay: float
 
     @property
-    def children(self) -> tuple[tuple[str, Leaf], ...]:
-        return (
+    def branches(self) -> tuple[Chain, ...]:
+        chain = (
             ("norm", BatchNorm(self.in_channels, self.eps, self.decay)),
             ("relu", ReLU()),
             ("conv", Conv(self.in_channels, self.out_channels, 1, 1, 0, self.bias)),
             ("pool", AvgPool(2, 2)),
         )
+        return (chain,)
 
 
-Composite = Sequential | SqueezeExcitation | DenseLayer | DenseBlock | Transition
+@dataclass(frozen=True)
+class Residual:
+    """relu(branch + shortcut), the branch 3x3-BN-ReLU-3x3-BN (He et al. 2016, section 3.3).
+
+    The first convolution and the shortcut have the stride. `projection` puts a 1x1 convolution into the
+    shortcut, `projection_norm` a batch norm behind it. Squeeze-and-excitation, where present, acts on
+    the branch before the sum.
+    """
+
+    in_channels: int
+    out_channels: int
+    stride: int
+    bias: bool
+    projection: bool
+    projection_norm: bool
+    squeeze_excitation: SqueezeExcitation | None
+    eps: float
+    decay: float
+
+    @property
+    def branches(self) -> tuple[Chain, ...]:
+        """The branch and the shortcut; the ReLU of their sum has the composite's own name."""
+        norm = BatchNorm(self.out_channels, self.eps, self.decay)
+        branch: Chain = (
+            ("conv1", Conv(self.in_channels, self.out_channels, 3, self.stride, 1, self.bias)),
+            ("bn1", norm),
+            ("relu1", ReLU()),
+            ("conv2", Conv(self.out_channels, self.out_channels, 3, 1, 1, self.bias)),
+            ("bn2", norm),
+        )
+        if self.squeeze_excitation is not None:
+            branch += (("se", self.squeeze_excitation),)
+        if not self.projection:
+            return branch, ()
+        shortcut: Chain = (("0", Conv(self.in_channels, self.out_channels, 1, self.stride, 0, self.bias)),)
+        if self.projection_norm:
+            shortcut += (("1", norm),)
+        return branch, (("downsample", Sequential(shortcut)),)
+
+
+@dataclass(frozen=True)
+class Inception:
+    """Four branches side by side, concatenated (Szegedy et al. 2015, section 4, figure 2b).
+
+    1x1; 1x1 then 3x3; 1x1 then 5x5; 3x3 max pool then 1x1. A ReLU ends each branch; the paper has one
+    after the reducing 1x1 convolutions too.
+    """
+
+    in_channels: int
+    branch1: int
+    branch2: tuple[int, int]
+    branch3: tuple[int, int]
+    branch4: int
+    bias: bool
+
+    @property
+    def out_channels(self) -> int:
+        return self.branch1 + self.branch2[1] + self.branch3[1] + self.branch4
+
+    @property
+    def branches(self) -> tuple[Chain, ...]:
+        """The four branches; their concatenation has the composite's own name."""
+        C, bias = self.in_channels, self.bias
+        return (
+            (("conv1", Conv(C, self.branch1, 1, 1, 0, bias)), ("relu1", ReLU())),
+            (
+                ("reduce2", Conv(C, self.branch2[0], 1, 1, 0, bias)),
+                ("conv2", Conv(*self.branch2, 3, 1, 1, bias)),
+                ("relu2", ReLU()),
+            ),
+            (
+                ("reduce3", Conv(C, self.branch3[0], 1, 1, 0, bias)),
+                ("conv3", Conv(*self.branch3, 5, 1, 2, bias)),
+                ("relu3", ReLU()),
+            ),
+            (("pool4", MaxPool(3, 1, 1)), ("conv4", Conv(C, self.branch4, 1, 1, 0, bias)), ("relu4", ReLU())),
+        )
+
+
+Composite = Sequential | DenseBlock | DenseLayer | SqueezeExcitation | Transition | Residual | Inception
 Node = Leaf | Composite
 
 
-def children(node: Node) -> tuple[tuple[str, Node], ...]:
-    """(name, node) of each child in the order in which they run; a leaf has none."""
-    return getattr(node, "children", ())
+def branches(node: Node) -> tuple[Chain, ...]:
+    """The chains that each start from the node's input; a leaf has only the empty one."""
+    return ((),) if isinstance(node, Leaf) else node.branches
+
+
+def children(node: Node) -> Chain:
+    """(name, node) of each child, branch after branch; a leaf has none."""
+    return tuple(child for chain in branches(node) for child in chain)
 
 
 def walk(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from spec import layers
-from spec.blocks import DenseLayer, Node, SqueezeExcitation, children
+from spec.blocks import DenseLayer, Inception, Node, Residual, SqueezeExcitation, branches
 from spec.errors import SpecError
 from spec.network import Network
 from spec.parameters import Weights, shapes
@@ -65,34 +65,47 @@ def _run(model: Reference, images: np.ndarray, trace: Trace | None) -> np.ndarra
 
 
 def _forward(node: Node, path: str, x: np.ndarray, weights: Weights, trace: Trace | None) -> np.ndarray:
-    """Runs a node's children one after the other, then what the node itself does with the result."""
-    out = x
-    for name, child in children(node):
-        out = _forward(child, f"{path}.{name}" if path else name, out, weights, trace)
-    out = apply(node, out, x, weights, path)
+    """Runs each of a node's branches on `x`, then what the node itself does with what they give."""
+    ends = []
+    for chain in branches(node):
+        end = x
+        for name, child in chain:
+            end = _forward(child, f"{path}.{name}" if path else name, end, weights, trace)
+        ends.append(end)
+    out = apply(node, *ends, weights=weights, path=path)
     if trace is not None and path:
         trace[path] = out
     return out
 
 
 @singledispatch
-def apply(node: Node, out: np.ndarray, x: np.ndarray, weights: Weights, path: str) -> np.ndarray:
-    """What `node` makes of `out`, the output of its last child (or its input `x` if it has none)."""
-    return out
+def apply(node: Node, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
+    """What `node` makes of the outputs of its branches; for a leaf that is its input."""
+    return x
 
 
 @apply.register
-def _(node: DenseLayer, out: np.ndarray, x: np.ndarray, weights: Weights, path: str) -> np.ndarray:
-    return np.concatenate([x, out], axis=1)  # (N, C + k, H, W)
+def _(node: DenseLayer, x: np.ndarray, new: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
+    return np.concatenate([x, new], axis=1)  # (N, C + k, H, W)
 
 
 @apply.register
-def _(node: SqueezeExcitation, out: np.ndarray, x: np.ndarray, weights: Weights, path: str) -> np.ndarray:
-    return x * out[:, :, None, None]  # (N, C, H, W) * (N, C, 1, 1)
+def _(node: SqueezeExcitation, x: np.ndarray, gate: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
+    return x * gate[:, :, None, None]  # (N, C, H, W) * (N, C, 1, 1)
 
 
 @apply.register
-def _(node: layers.Conv, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: Residual, branch: np.ndarray, shortcut: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
+    return np.maximum(branch + shortcut, 0)
+
+
+@apply.register
+def _(node: Inception, *ends: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+    return np.concatenate(ends, axis=1)  # (N, out_channels, H, W)
+
+
+@apply.register
+def _(node: layers.Conv, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     kernel = weights[f"{path}.weight"].reshape(node.out_channels, -1).T  # (C*k*k, O)
     x = _padded(x, node.padding, 0)
     maps = [np.tensordot(image, kernel, axes=1) for image in _patches(x, node.kernel_size, node.stride)]
@@ -101,7 +114,7 @@ def _(node: layers.Conv, x: np.ndarray, _: np.ndarray, weights: Weights, path: s
 
 
 @apply.register
-def _(node: layers.BatchNorm, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: layers.BatchNorm, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     scale, shift, mean, var = (
         weights[f"{path}.{name}"][:, None, None] for name in ("weight", "bias", "running_mean", "running_var")
     )
@@ -109,43 +122,43 @@ def _(node: layers.BatchNorm, x: np.ndarray, _: np.ndarray, weights: Weights, pa
 
 
 @apply.register
-def _(node: layers.ReLU, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: layers.ReLU, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     return np.maximum(x, 0)
 
 
 @apply.register
-def _(node: layers.Sigmoid, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: layers.Sigmoid, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
 @apply.register
-def _(node: layers.MaxPool, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: layers.MaxPool, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     return _windows(_padded(x, node.padding, -np.inf), node.kernel_size, node.stride).max(axis=(4, 5))
 
 
 @apply.register
-def _(node: layers.AvgPool, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: layers.AvgPool, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     return _windows(x, node.kernel_size, node.stride).mean(axis=(4, 5))
 
 
 @apply.register
-def _(node: layers.GlobalAvgPool, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: layers.GlobalAvgPool, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     return x.mean(axis=(2, 3), keepdims=True)
 
 
 @apply.register
-def _(node: layers.Flatten, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: layers.Flatten, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     return x.reshape(len(x), -1)
 
 
 @apply.register
-def _(node: layers.Linear, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: layers.Linear, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     out = x @ weights[f"{path}.weight"].T
     return out + weights[f"{path}.bias"] if node.bias else out
 
 
 @apply.register
-def _(node: layers.Softmax, x: np.ndarray, _: np.ndarray, weights: Weights, path: str) -> np.ndarray:
+def _(node: layers.Softmax, x: np.ndarray, *, weights: Weights, path: str) -> np.ndarray:
     exp = np.exp(x - x.max(axis=1, keepdims=True))
     return exp / exp.sum(axis=1, keepdims=True)
 

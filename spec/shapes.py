@@ -3,21 +3,27 @@
 from functools import singledispatch
 
 from spec import layers
-from spec.blocks import DenseLayer, Node, SqueezeExcitation, children
+from spec.blocks import Chain, DenseLayer, Inception, Node, Residual, SqueezeExcitation, branches
 
 Shape = tuple[int, ...]
 
 
 class TooSmall(ValueError):
-    """A map would have no pixel left."""
+    """A map would have no pixel left, or a linear layer too few features."""
+
+
+class Misfit(ValueError):
+    """A linear layer would get more features than it has weights for."""
 
 
 @singledispatch
 def output_shape(node: Node, shape: Shape) -> Shape:
-    """The shape that `node` makes of an input of `shape`; raises TooSmall when nothing would be left."""
-    for _, child in children(node):
-        shape = output_shape(child, shape)
-    return shape
+    """The shape that `node` makes of an input of `shape`: for a container, what its chain makes of it.
+
+    Raises TooSmall or Misfit where `node` cannot take that input.
+    """
+    (chain,) = branches(node)
+    return _through(chain, shape)
 
 
 @output_shape.register
@@ -48,6 +54,9 @@ def _(node: layers.Flatten, shape: Shape) -> Shape:
 
 @output_shape.register
 def _(node: layers.Linear, shape: Shape) -> Shape:
+    (features,) = shape
+    if features != node.in_features:
+        raise TooSmall if features < node.in_features else Misfit
     return (node.out_features,)
 
 
@@ -64,6 +73,23 @@ def _(node: Node, shape: Shape) -> Shape:
 @output_shape.register
 def _(node: DenseLayer, shape: Shape) -> Shape:
     return (node.out_channels, *shape[1:])
+
+
+@output_shape.register
+def _(node: Residual, shape: Shape) -> Shape:
+    branch, _ = branches(node)
+    return _through(branch, shape)
+
+
+@output_shape.register
+def _(node: Inception, shape: Shape) -> Shape:
+    return (node.out_channels, *shape[1:])
+
+
+def _through(chain: Chain, shape: Shape) -> Shape:
+    for _, node in chain:
+        shape = output_shape(node, shape)
+    return shape
 
 
 def _windows(size: Shape, kernel_size: int, stride: int, padding: int) -> Shape:
