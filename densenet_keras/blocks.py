@@ -21,8 +21,8 @@ from densenet_keras.layers import CONV_INITIALIZER, LINEAR_INITIALIZER, build, c
 from spec import blocks
 
 
-@build.register
-def sequential(node: blocks.Sequential | blocks.DenseBlock, x: Any, name: str) -> Any:
+@build.register(blocks.Sequential)
+def sequential(node: blocks.Container, x: Any, name: str) -> Any:
     """A container's children, one after the other, under the spec's names."""
     for child_name, child in node.children:
         x = build(child, x, f"{name}.{child_name}" if name else child_name)

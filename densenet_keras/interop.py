@@ -93,13 +93,16 @@ def _network(model: keras.Model) -> spec.Network:
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """The variables under their canonical names, in the spec's order."""
-    return {
+    """The variables under their canonical names; in the spec's order, which Keras knows only in a chain of layers."""
+    variables = {
         f"{layer.name}.{CANONICAL[variable.name]}": variable
         for layer in model.layers
         for variable in layer.variables
         if variable.name in CANONICAL
     }
+    network = getattr(model, "network", None)
+    order = {name: i for i, name in enumerate(spec.shapes(network) if network else variables)}
+    return {name: variables[name] for name in sorted(variables, key=lambda name: order.get(name, len(order)))}
 
 
 def _canonical(kernel: Any) -> np.ndarray:

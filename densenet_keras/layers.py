@@ -27,6 +27,13 @@ def channel_axis() -> int:
     return 1 if keras.config.image_data_format() == "channels_first" else -1
 
 
+def pad_for_max(x: Any, padding: int) -> Any:
+    """Pads height and width with -infinity: the zeros of ZeroPadding2D would win over negative values."""
+    sides, none = (padding, padding), (0, 0)
+    widths = (none, none, sides, sides) if channel_axis() == 1 else (none, sides, sides, none)
+    return keras.ops.pad(x, widths, mode="constant", constant_values=-math.inf)
+
+
 @build.register
 def _(node: layers.Conv, x: Any, name: str) -> Any:
     padding = "valid"
@@ -62,10 +69,8 @@ def _(node: layers.Sigmoid, x: Any, name: str) -> Any:
 
 @build.register
 def _(node: layers.MaxPool, x: Any, name: str) -> Any:
-    if node.padding > 0:  # with -infinity: ZeroPadding2D would win over negative values
-        sides, none = (node.padding, node.padding), (0, 0)
-        widths = (none, none, sides, sides) if channel_axis() == 1 else (none, sides, sides, none)
-        x = keras.ops.pad(x, widths, mode="constant", constant_values=-math.inf)
+    if node.padding > 0:
+        x = pad_for_max(x, node.padding)
     return keras.layers.MaxPooling2D(node.kernel_size, strides=node.stride, padding="valid", name=name)(x)
 
 
@@ -88,6 +93,8 @@ def _(node: layers.Flatten, x: Any, name: str) -> Any:
 
 @build.register
 def _(node: layers.Linear, x: Any, name: str) -> Any:
+    if x.shape[-1] is None:  # flattened from an open height and width; sizes that fit have just these features
+        x = keras.layers.Reshape((node.in_features,), name=f"{name}.features")(x)
     return keras.layers.Dense(node.out_features, use_bias=node.bias, kernel_initializer=LINEAR_INITIALIZER, name=name)(
         x
     )

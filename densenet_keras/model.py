@@ -1,4 +1,4 @@
-"""DenseNet as one functional Keras model."""
+"""A whole network as one functional Keras model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 import spec
-from densenet_keras import blocks
+from densenet_keras import blocks, inception, residual  # noqa: F401 (they register what they build)
 
 
 def build(network: spec.Network, dtype: str | None = None, data_format: str | None = None) -> keras.Model:

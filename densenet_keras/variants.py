@@ -31,7 +31,7 @@ def get_model(
 
     The arguments are those of keras.applications.DenseNet121; without the top the output is the last
     feature map, or its `pooling` ("avg" or "max"). `weights` is the path of a .safetensors file with
-    canonical names; with `include_top=False` the classifier's are left aside. `classes` is
+    canonical names; with `include_top=False` those of the top are left aside. `classes` is
     num_classes under Keras' name; `overrides` are other fields of spec.DenseNetConfig.
     """
     if classes is not None:
@@ -47,7 +47,7 @@ def get_model(
     network = spec.variant(variant, classifier_activation=classifier_activation, **overrides)
     height, width = _size(network, input_shape, include_top, channels_last)
     inputs = image_input(network, height, width) if input_tensor is None else input_tensor
-    outputs = blocks.sequential(network.root if include_top else _without_top(network), inputs, "")
+    outputs = blocks.sequential(network.root if include_top else network.body, inputs, "")
     if not include_top and pooling is not None:
         if pooling not in POOLING:
             raise spec.SpecError(f"pooling must be 'avg', 'max' or None, found {pooling!r}")
@@ -57,9 +57,8 @@ def get_model(
         model.network = network
     if weights is not None:
         found = spec.read_weights(weights)
-        if not include_top:
-            found = {key: array for key, array in found.items() if not key.startswith("classifier.")}
-        load_weights(model, found)
+        body = tuple(f"{child}." for child, _ in network.body.children)
+        load_weights(model, found if include_top else {k: a for k, a in found.items() if k.startswith(body)})
     return model
 
 
@@ -77,11 +76,6 @@ def _size(
     height, width = input_shape[:2] if channels_last else input_shape[1:]
     network.check_input_shape((network.in_channels, height or network.min_size, width or network.min_size))
     return height, width
-
-
-def _without_top(network: spec.Network) -> spec.Sequential:
-    """The features and the last ReLU."""
-    return spec.Sequential(network.root.children[:2])
 
 
 densenet121 = builder(get_model, "densenet121")
@@ -105,6 +99,18 @@ se_densenet121 = builder(get_model, "se_densenet121")
 se_densenet161 = builder(get_model, "se_densenet161")
 se_densenet169 = builder(get_model, "se_densenet169")
 se_densenet201 = builder(get_model, "se_densenet201")
+lenet = builder(get_model, "lenet")
+alexnet = builder(get_model, "alexnet")
+vgg11 = builder(get_model, "vgg11")
+vgg13 = builder(get_model, "vgg13")
+vgg16 = builder(get_model, "vgg16")
+vgg19 = builder(get_model, "vgg19")
+nin = builder(get_model, "nin")
+googlenet = builder(get_model, "googlenet")
+resnet18 = builder(get_model, "resnet18")
+resnet34 = builder(get_model, "resnet34")
+se_resnet18 = builder(get_model, "se_resnet18")
+se_googlenet = builder(get_model, "se_googlenet")
 
 # keras.applications' names for those that it has, and for their relatives.
 DenseNet121 = densenet121
@@ -116,8 +122,12 @@ SEDenseNet121 = se_densenet121
 SEDenseNet161 = se_densenet161
 SEDenseNet169 = se_densenet169
 SEDenseNet201 = se_densenet201
+VGG16 = vgg16
+VGG19 = vgg19
 
 __all__ = [
+    "VGG16",
+    "VGG19",
     "DenseNet121",
     "DenseNet161",
     "DenseNet169",
@@ -127,6 +137,7 @@ __all__ = [
     "SEDenseNet161",
     "SEDenseNet169",
     "SEDenseNet201",
+    "alexnet",
     "densenet40_k12",
     "densenet40_k12_bc",
     "densenet40_k24_bc",
@@ -145,9 +156,20 @@ __all__ = [
     "densenet264",
     "densenet_d2l",
     "get_model",
+    "googlenet",
+    "lenet",
     "list_models",
+    "nin",
+    "resnet18",
+    "resnet34",
     "se_densenet121",
     "se_densenet161",
     "se_densenet169",
     "se_densenet201",
+    "se_googlenet",
+    "se_resnet18",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
 ]

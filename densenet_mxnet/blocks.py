@@ -13,7 +13,7 @@ from spec import blocks
 class Sequential(RecordingAware):
     """A container's children, one after the other, under the spec's names."""
 
-    def __init__(self, node: blocks.Composite):
+    def __init__(self, node: blocks.Container):
         super().__init__()
         for name, child in node.children:
             setattr(self, name, build(child))

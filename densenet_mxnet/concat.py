@@ -11,12 +11,12 @@ from mxnet import autograd
 from mxnet.gluon import HybridBlock
 
 
-def concat(F: Any, x: Any, y: Any) -> Any:
-    """(N, C, H, W), (N, k, H, W) -> (N, C + k, H, W)."""
+def concat(F: Any, *maps: Any) -> Any:
+    """(N, C, H, W), (N, k, H, W) ... -> (N, C + k + ..., H, W)."""
     if not autograd.is_recording():
-        return F.concat(x, y, dim=1)
-    z = F.concat(F.reshape(x, (0, 0, -1)), F.reshape(y, (0, 0, -1)), dim=1)  # (N, C + k, H*W)
-    return F.reshape_like(z, x, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
+        return F.concat(*maps, dim=1)
+    z = F.concat(*(F.reshape(x, (0, 0, -1)) for x in maps), dim=1)  # (N, C + k + ..., H*W)
+    return F.reshape_like(z, maps[0], lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
 
 
 class RecordingAware(HybridBlock):

@@ -10,12 +10,12 @@ from mxnet.gluon import Block, Parameter
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
 import spec
-from densenet_mxnet.model import DenseNet, legacy_arrays
+from densenet_mxnet.model import ConvNet, legacy_arrays
 
 CANONICAL = {"gamma": "weight", "beta": "bias"}
 
 
-def load_weights(model: DenseNet, weights: spec.Weights) -> None:
+def load_weights(model: ConvNet, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
     parameters = _parameters(model)
     spec.check_weights(weights, {name: parameter.shape for name, parameter in parameters.items()}, _dtype(model))
@@ -27,17 +27,17 @@ def load_weights(model: DenseNet, weights: spec.Weights) -> None:
     model._clear_cached_op()  # a graph optimized for inference keeps the old values folded in
 
 
-def export_weights(model: DenseNet) -> spec.Weights:
+def export_weights(model: ConvNet) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
     return {name: parameter.data().asnumpy() for name, parameter in _parameters(model).items()}
 
 
-def predict(model: DenseNet, images: np.ndarray) -> np.ndarray:
+def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
     return model(_images(model, images)).asnumpy()
 
 
-def trace(model: DenseNet, images: np.ndarray) -> dict[str, np.ndarray]:
+def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
     """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
     outputs: dict[str, np.ndarray] = {}
 
@@ -55,7 +55,7 @@ def trace(model: DenseNet, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def loss_and_gradients(
-    model: DenseNet, images: np.ndarray, labels: np.ndarray
+    model: ConvNet, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, spec.Weights, spec.Weights]:
     """One training-mode pass with the mean cross-entropy of `labels`, integers (N,).
 
@@ -89,7 +89,7 @@ def _dtype(model: Block) -> str:
     return np.dtype(next(iter(_parameters(model).values())).dtype).name
 
 
-def _images(model: DenseNet, images: np.ndarray) -> mx.nd.NDArray:
+def _images(model: ConvNet, images: np.ndarray) -> mx.nd.NDArray:
     model.network.check_images(images)
     return mx.nd.array(images, dtype=_dtype(model))
 
@@ -102,7 +102,7 @@ def _named_blocks(block: Block, path: str = "") -> Iterator[tuple[str, Block]]:
 
 
 @contextmanager
-def _eager(model: DenseNet) -> Iterator[None]:
+def _eager(model: ConvNet) -> Iterator[None]:
     """Runs every block by itself, as hooks inside a hybridized one are not called."""
     active = [block for _, block in _named_blocks(model) if getattr(block, "_active", False)]
     for block in active:
@@ -115,7 +115,7 @@ def _eager(model: DenseNet) -> Iterator[None]:
 
 
 @contextmanager
-def _kept_buffers(model: DenseNet) -> Iterator[None]:
+def _kept_buffers(model: ConvNet) -> Iterator[None]:
     """Puts every running statistic back as it was."""
     before = {name: parameter.data().copy() for name, parameter in _parameters(model).items() if spec.is_buffer(name)}
     try:

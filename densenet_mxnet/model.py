@@ -1,4 +1,4 @@
-"""DenseNet as one Gluon block."""
+"""A whole network as one Gluon block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ from typing import Any
 import mxnet as mx
 
 import spec
-from densenet_mxnet import blocks
+from densenet_mxnet import blocks, inception, residual  # noqa: F401 (they register what they build)
 
 
-class DenseNet(blocks.Sequential):
-    """features, relu, pool, flatten, classifier; structural names as in the spec.
+class ConvNet(blocks.Sequential):
+    """The children of the network's root; structural names as in the spec.
 
     Like Gluon's model zoo it starts without values: call `initialize()`, or load weights. It takes nd
     arrays and, where `npx.set_np()` is on, np arrays; inside it computes with nd arrays.
@@ -44,11 +44,11 @@ class DenseNet(blocks.Sequential):
             super().initialize(init or HeNormal(), ctx, verbose, force_reinit)
 
 
-def build(network: spec.Network, dtype: str = "float32") -> DenseNet:
+def build(network: spec.Network, dtype: str = "float32") -> ConvNet:
     """A native model of `network`, not initialized yet; dtype "float32" or "float64"."""
     if not isinstance(network, spec.Network):
         raise TypeError(f"build takes a spec.Network, found {network!r}: see spec.variant and spec.load")
-    model = DenseNet(network)
+    model = ConvNet(network)
     model.cast(dtype)
     return model
 

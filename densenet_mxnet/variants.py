@@ -7,13 +7,13 @@ import mxnet as mx
 
 import spec
 from densenet_mxnet.interop import load_weights
-from densenet_mxnet.model import DenseNet, build
+from densenet_mxnet.model import ConvNet, build
 from spec.builders import builder
 
 
 def get_model(
     name: str, *, classes: int | None = None, ctx: Any = None, weights: str | Path | None = None, **overrides: Any
-) -> DenseNet:
+) -> ConvNet:
     """A variant by name: `get_model("densenet121", classes=10)`; not initialized unless `weights` are given.
 
     `weights` is the path of a .safetensors file with canonical names, loaded on `ctx`. `classes` is
@@ -54,8 +54,21 @@ se_densenet121 = builder(get_model, "se_densenet121")
 se_densenet161 = builder(get_model, "se_densenet161")
 se_densenet169 = builder(get_model, "se_densenet169")
 se_densenet201 = builder(get_model, "se_densenet201")
+lenet = builder(get_model, "lenet")
+alexnet = builder(get_model, "alexnet")
+vgg11 = builder(get_model, "vgg11")
+vgg13 = builder(get_model, "vgg13")
+vgg16 = builder(get_model, "vgg16")
+vgg19 = builder(get_model, "vgg19")
+nin = builder(get_model, "nin")
+googlenet = builder(get_model, "googlenet")
+resnet18 = builder(get_model, "resnet18")
+resnet34 = builder(get_model, "resnet34")
+se_resnet18 = builder(get_model, "se_resnet18")
+se_googlenet = builder(get_model, "se_googlenet")
 
 __all__ = [
+    "alexnet",
     "densenet40_k12",
     "densenet40_k12_bc",
     "densenet40_k24_bc",
@@ -74,9 +87,20 @@ __all__ = [
     "densenet264",
     "densenet_d2l",
     "get_model",
+    "googlenet",
+    "lenet",
     "list_models",
+    "nin",
+    "resnet18",
+    "resnet34",
     "se_densenet121",
     "se_densenet161",
     "se_densenet169",
     "se_densenet201",
+    "se_googlenet",
+    "se_resnet18",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
 ]

@@ -8,12 +8,12 @@ except ImportError as error:
     ) from error
 
 from densenet_torch.interop import export_weights, load_weights, loss_and_gradients, predict, trace
-from densenet_torch.model import DenseNet, build
+from densenet_torch.model import ConvNet, build
 from densenet_torch.variants import *  # noqa: F403
 from densenet_torch.variants import __all__ as _variants
 
 __all__ = [
-    "DenseNet",
+    "ConvNet",
     "build",
     "export_weights",
     "load_weights",

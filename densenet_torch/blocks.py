@@ -9,7 +9,7 @@ from densenet_torch.layers import build, momentum
 from spec import blocks
 
 
-def named_children(node: blocks.Composite) -> OrderedDict[str, nn.Module]:
+def named_children(node: blocks.Container) -> OrderedDict[str, nn.Module]:
     """The modules of a container's children, under the spec's names."""
     return OrderedDict((name, build(child)) for name, child in node.children)
 

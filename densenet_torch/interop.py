@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import spec
-from densenet_torch.model import DenseNet
+from densenet_torch.model import ConvNet
 
 
 def load_weights(model: nn.Module, weights: spec.Weights) -> None:
@@ -26,13 +26,13 @@ def export_weights(model: nn.Module) -> spec.Weights:
     return {name: _array(tensor) for name, tensor in _tensors(model).items()}
 
 
-def predict(model: DenseNet, images: np.ndarray) -> np.ndarray:
+def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
     with _mode(model, training=False), torch.inference_mode():
         return _array(model(_images(model, images)))
 
 
-def trace(model: DenseNet, images: np.ndarray) -> dict[str, np.ndarray]:
+def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
     """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
     outputs: dict[str, np.ndarray] = {}
 
@@ -49,7 +49,7 @@ def trace(model: DenseNet, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def loss_and_gradients(
-    model: DenseNet, images: np.ndarray, labels: np.ndarray
+    model: ConvNet, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, spec.Weights, spec.Weights]:
     """One training-mode pass with the mean cross-entropy of `labels`, integers (N,).
 
@@ -75,7 +75,7 @@ def _dtype(model: nn.Module) -> str:
     return str(next(model.parameters()).dtype).removeprefix("torch.")
 
 
-def _images(model: DenseNet, images: np.ndarray) -> Tensor:
+def _images(model: ConvNet, images: np.ndarray) -> Tensor:
     model.network.check_images(images)
     return torch.from_numpy(images).to(next(model.parameters()), copy=True)
 

@@ -1,4 +1,4 @@
-"""DenseNet as one PyTorch module."""
+"""A whole network as one PyTorch module."""
 
 import re
 from typing import Any
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 import spec
-from densenet_torch import blocks
+from densenet_torch import blocks, inception, residual  # noqa: F401 (they register what they build)
 
 # Checkpoints older than PyTorch 0.4 call the layers of a dense layer norm.1, conv.2 and so on.
 LEGACY_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
 
-class DenseNet(nn.Sequential):
-    """features, relu, pool, flatten, classifier; torchvision's names, so that its checkpoints load."""
+class ConvNet(nn.Sequential):
+    """The children of the network's root, under torchvision's names, so that its checkpoints load."""
 
     def __init__(self, network: spec.Network):
         super().__init__(blocks.named_children(network.root))
@@ -27,16 +27,18 @@ class DenseNet(nn.Sequential):
         return super().forward(x)  # (N, num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The feature maps before the last ReLU: (N, C, H, W) -> (N, out_channels, H', W')."""
+        """What comes before the global pool or the flattening: (N, C, H, W) -> (N, out_channels, H', W')."""
         self.network.check_input_shape(tuple(x.shape[1:]))
-        return self.features(x)  # type: ignore[operator]
+        for name, _ in self.network.body.children:
+            x = getattr(self, name)(x)
+        return x
 
 
-def build(network: spec.Network, dtype: str = "float32") -> DenseNet:
+def build(network: spec.Network, dtype: str = "float32") -> ConvNet:
     """A native model of `network`, initialized as torchvision does; dtype "float32" or "float64"."""
     if not isinstance(network, spec.Network):
         raise TypeError(f"build takes a spec.Network, found {network!r}: see spec.variant and spec.load")
-    return DenseNet(network).to(getattr(torch, dtype))
+    return ConvNet(network).to(getattr(torch, dtype))
 
 
 def _rename_legacy_keys(module: nn.Module, state_dict: dict[str, Any], *_: Any) -> None:

@@ -8,11 +8,11 @@ import torch
 
 import spec
 from densenet_torch.interop import load_weights
-from densenet_torch.model import DenseNet, build
+from densenet_torch.model import ConvNet, build
 from spec.builders import builder
 
 
-def get_model(name: str, *, weights: str | Path | None = None, progress: bool = True, **overrides: Any) -> DenseNet:
+def get_model(name: str, *, weights: str | Path | None = None, progress: bool = True, **overrides: Any) -> ConvNet:
     """A variant by name: `get_model("densenet121", num_classes=10)`.
 
     `weights` is a path: of a torchvision checkpoint (.pth, .pt) or of a .safetensors file with
@@ -64,8 +64,21 @@ se_densenet121 = builder(get_model, "se_densenet121")
 se_densenet161 = builder(get_model, "se_densenet161")
 se_densenet169 = builder(get_model, "se_densenet169")
 se_densenet201 = builder(get_model, "se_densenet201")
+lenet = builder(get_model, "lenet")
+alexnet = builder(get_model, "alexnet")
+vgg11 = builder(get_model, "vgg11")
+vgg13 = builder(get_model, "vgg13")
+vgg16 = builder(get_model, "vgg16")
+vgg19 = builder(get_model, "vgg19")
+nin = builder(get_model, "nin")
+googlenet = builder(get_model, "googlenet")
+resnet18 = builder(get_model, "resnet18")
+resnet34 = builder(get_model, "resnet34")
+se_resnet18 = builder(get_model, "se_resnet18")
+se_googlenet = builder(get_model, "se_googlenet")
 
 __all__ = [
+    "alexnet",
     "densenet40_k12",
     "densenet40_k12_bc",
     "densenet40_k24_bc",
@@ -84,9 +97,20 @@ __all__ = [
     "densenet264",
     "densenet_d2l",
     "get_model",
+    "googlenet",
+    "lenet",
     "list_models",
+    "nin",
+    "resnet18",
+    "resnet34",
     "se_densenet121",
     "se_densenet161",
     "se_densenet169",
     "se_densenet201",
+    "se_googlenet",
+    "se_resnet18",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
 ]

@@ -2,10 +2,12 @@
 
 from spec.analysis import Layer, analyze, total
 from spec.blocks import Sequential, children, walk
-from spec.densenet import DenseNetConfig, SqueezeExcitationConfig, Stem, densenet
+from spec.config import NetworkConfig
+from spec.densenet import DenseNetConfig, Stem, densenet
 from spec.errors import SpecError
 from spec.network import Network
 from spec.parameters import Shapes, Weights, initialize, is_buffer, randomize, shapes
+from spec.squeeze_excitation import SqueezeExcitationConfig
 from spec.variants import Published, load, load_config, names, published, schema, variant, variant_config
 from spec.weights import check_weights, read_weights
 
@@ -13,6 +15,7 @@ __all__ = [
     "DenseNetConfig",
     "Layer",
     "Network",
+    "NetworkConfig",
     "Published",
     "Sequential",
     "Shapes",

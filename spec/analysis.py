@@ -71,7 +71,8 @@ def _analyze(node: Node, path: str, shape: Shape, rows: list[Layer]) -> Layer:
         parameters=sum(n for name, n in own.items() if not is_buffer(name)) + sum(p.parameters for p in parts),
         buffers=sum(n for name, n in own.items() if is_buffer(name)) + sum(p.buffers for p in parts),
         multiply_adds=multiply_adds(node, out) + sum(p.multiply_adds for p in parts),
-        activation_bytes=BYTES * prod(out) * (_combines(node) and not isinstance(node, Flatten)) + sum(p.activation_bytes for p in parts),
+        activation_bytes=BYTES * prod(out) * (_combines(node) and not isinstance(node, Flatten))
+        + sum(p.activation_bytes for p in parts),
     )
     rows.append(row)
     return row

@@ -22,7 +22,6 @@ from spec.layers import (
     Sigmoid,
 )
 
-
 Chain = tuple[tuple[str, "Node"], ...]  # named nodes, one after the other; the empty one passes its input on
 
 
@@ -225,6 +224,7 @@ class Inception:
         )
 
 
+Container = Sequential | DenseBlock
 Composite = Sequential | DenseBlock | DenseLayer | SqueezeExcitation | Transition | Residual | Inception
 Node = Leaf | Composite
 

@@ -1,10 +1,13 @@
 """What all configs share: frozen, strict, and refused in one sentence."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spec.errors import SpecError, nearest
+
+PositiveInt = Annotated[int, Field(gt=0)]
+FAMILY = "which kind of network the fields describe"
 
 
 class Config(BaseModel):
@@ -17,6 +20,16 @@ class Config(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise SpecError(_sentence(type(self), error)) from None
+
+
+class NetworkConfig(Config):
+    """What all networks have: the images they take and the classes they tell apart."""
+
+    family: str
+    in_channels: PositiveInt = Field(3, description="channels of the input images")
+    num_classes: PositiveInt = Field(1000, description="outputs of the classifier")
+    classifier_activation: Literal["softmax"] | None = Field(None, description="none: the outputs are logits")
+    input_size: PositiveInt = Field(224, description="published height and width")
 
 
 def _sentence(model: type[BaseModel], error: ValidationError) -> str:

@@ -8,21 +8,14 @@ import math
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from spec.blocks import DenseBlock, DenseLayer, Node, Sequential, SqueezeExcitation, Transition
-from spec.config import Config
+from spec.blocks import DenseBlock, DenseLayer, Node, Sequential, Transition
+from spec.config import FAMILY, Config, NetworkConfig, PositiveInt
 from spec.errors import SpecError
-from spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU, Softmax
-from spec.network import Network
-
-Placement = Literal["layer", "block", "transition", "final"]
-PositiveInt = Annotated[int, Field(gt=0)]
-
-
-def _listed(value: object) -> object:
-    """One word stands for a list of it."""
-    return [value] if isinstance(value, str) else value
+from spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
+from spec.network import Network, assemble
+from spec.squeeze_excitation import SqueezeExcitationConfig, module, modules
 
 
 class Stem(Config):
@@ -36,27 +29,14 @@ class Stem(Config):
     pool: bool = Field(True, description="whether a 3x3 max pool with stride 2 and padding 1 follows")
 
 
-class SqueezeExcitationConfig(Config):
-    """Where squeeze-and-excitation modules go, and how narrow they are (Hu et al. 2018, section 3)."""
-
-    ratio: PositiveInt = Field(16, description="reduction: a module on C channels has C // ratio hidden ones")
-    placement: Annotated[tuple[Placement, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)] = Field(
-        ("final",),
-        description=(
-            "any of layer (on each dense layer's new channels), block (after each dense block), "
-            "transition (after each transition), final (once, before the last norm)"
-        ),
-    )
-    bias: bool = Field(True, description="whether its two linear layers have a bias")
-
-
-class DenseNetConfig(Config):
+class DenseNetConfig(NetworkConfig):
     """Everything that makes one DenseNet different from another.
 
     The defaults describe the plain DenseNet; `bn_size=4` adds the bottleneck ("B") and
     `compression=0.5` the compression ("C").
     """
 
+    family: Literal["densenet"] = Field("densenet", description=FAMILY)
     growth_rate: PositiveInt = Field(description="k, the channels that each dense layer appends")
     block_config: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = Field(
         description="dense layers in each dense block"
@@ -67,10 +47,6 @@ class DenseNetConfig(Config):
     dropout: float = Field(0.0, ge=0, lt=1, description="rate of dropout on each dense layer's new channels")
     squeeze_excitation: SqueezeExcitationConfig | None = Field(None, description="none: no such modules")
     conv_bias: bool = Field(False, description="whether convolutions have a bias")
-    in_channels: PositiveInt = Field(3, description="channels of the input images")
-    num_classes: PositiveInt = Field(1000, description="outputs of the classifier")
-    classifier_activation: Literal["softmax"] | None = Field(None, description="none: the outputs are logits")
-    input_size: PositiveInt = Field(224, description="published height and width; other sizes work too")
     eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance in batch norm")
     decay: float = Field(0.9, ge=0, lt=1, description="share of the old running statistic that an update keeps")
 
@@ -92,29 +68,23 @@ def densenet(config: DenseNetConfig, name: str = "densenet") -> Network:
         block = _dense_block(config, channels, num_layers)
         channels += num_layers * config.growth_rate
         nodes.append((f"denseblock{i}", block))
-        nodes += _squeeze_excitation(config, "block", f"se_denseblock{i}", channels)
+        nodes += modules(config.squeeze_excitation, "block", f"se_denseblock{i}", channels)
         if i < len(config.block_config):
             out_channels = _compressed(config, channels)
             transition = Transition(channels, out_channels, config.conv_bias, config.eps, config.decay)
             channels = out_channels
             nodes.append((f"transition{i}", transition))
-            nodes += _squeeze_excitation(config, "transition", f"se_transition{i}", channels)
-    nodes += _squeeze_excitation(config, "final", "se", channels)
+            nodes += modules(config.squeeze_excitation, "transition", f"se_transition{i}", channels)
+    nodes += modules(config.squeeze_excitation, "final", "se", channels)
     nodes.append(("norm5", BatchNorm(channels, config.eps, config.decay)))  # torchvision's name, for any depth
-    head: list[tuple[str, Node]] = [
+    root: list[tuple[str, Node]] = [
         ("features", Sequential(tuple(nodes))),
         ("relu", ReLU()),
         ("pool", GlobalAvgPool()),
         ("flatten", Flatten()),
         ("classifier", Linear(channels, config.num_classes, bias=True)),
     ]
-    if config.classifier_activation == "softmax":
-        head.append(("softmax", Softmax()))
-    size = config.input_size
-    network = Network(name, Sequential(tuple(head)), (config.in_channels, size, size), config.num_classes)
-    if size < network.min_size:
-        raise SpecError(f"input_size {size} is too small for {name}: the smallest that works is {network.min_size}")
-    return network
+    return assemble(name, config, root)
 
 
 def _stem(config: DenseNetConfig, channels: int) -> list[tuple[str, Node]]:
@@ -130,7 +100,7 @@ def _stem(config: DenseNetConfig, channels: int) -> list[tuple[str, Node]]:
 
 def _dense_block(config: DenseNetConfig, channels: int, num_layers: int) -> DenseBlock:
     k = config.growth_rate
-    modules = _squeeze_excitation(config, "layer", "se", k)
+    se = module(config.squeeze_excitation, "layer", k)
     return DenseBlock(
         tuple(
             DenseLayer(
@@ -139,7 +109,7 @@ def _dense_block(config: DenseNetConfig, channels: int, num_layers: int) -> Dens
                 bn_size=config.bn_size,
                 bias=config.conv_bias,
                 dropout=config.dropout,
-                squeeze_excitation=modules[0][1] if modules else None,
+                squeeze_excitation=se,
                 eps=config.eps,
                 decay=config.decay,
             )
@@ -154,18 +124,3 @@ def _compressed(config: DenseNetConfig, channels: int) -> int:
     if out_channels < 1:
         raise SpecError(f"compression {config.compression} leaves none of {channels} channels: raise it")
     return out_channels
-
-
-def _squeeze_excitation(
-    config: DenseNetConfig, placement: Placement, name: str, channels: int
-) -> list[tuple[str, SqueezeExcitation]]:
-    """The module with its name, in a list; an empty list where the config places none."""
-    se = config.squeeze_excitation
-    if se is None or placement not in se.placement:
-        return []
-    if channels < se.ratio:
-        raise SpecError(
-            f"squeeze_excitation.ratio {se.ratio} leaves no hidden channel at placement {placement!r}, "
-            f"where there are {channels}: use a ratio of at most {channels}"
-        )
-    return [(name, SqueezeExcitation(channels, channels // se.ratio, se.bias))]

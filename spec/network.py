@@ -1,22 +1,25 @@
 """A network: a tree of nodes with a name, and the inputs that it accepts."""
 
 from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from spec.blocks import Sequential
+from spec.blocks import Node, Sequential
+from spec.config import NetworkConfig
 from spec.errors import SpecError
-from spec.layers import Softmax
-from spec.shapes import Shape, TooSmall, output_shape
+from spec.layers import Flatten, GlobalAvgPool, Softmax
+from spec.shapes import Misfit, Shape, TooSmall, output_shape
 
 
 @dataclass(frozen=True)
 class Network:
     """What every backend builds.
 
-    `input_shape` is the (C, H, W) the network was published for; any H and W from `min_size` up work.
+    `input_shape` is the (C, H, W) the network was published for. Heights and widths from `min_size` to
+    `max_size` work; `max_size` is None where a global pool takes any size.
     """
 
     name: str
@@ -30,18 +33,42 @@ class Network:
 
     @cached_property
     def min_size(self) -> int:
-        """The smallest height and width that leave at least one pixel everywhere."""
-        enough = 1
-        while not self._fits(enough):
-            enough *= 2
-        return bisect_left(range(enough), True, lo=enough // 2 + 1, key=self._fits)
+        """The smallest height and width that leave enough pixels everywhere."""
+        return self._first_size(lambda outcome: outcome != TooSmall)
 
-    def _fits(self, size: int) -> bool:
-        try:
-            output_shape(self.root, (self.in_channels, size, size))
-        except TooSmall:
-            return False
-        return True
+    @cached_property
+    def max_size(self) -> int | None:
+        """The largest height and width that a classifier on a flattened map has weights for."""
+        flattened = any(isinstance(node, Flatten) and shape[1:] != (1, 1) for node, shape in self._head_inputs())
+        return self._first_size(lambda outcome: outcome == Misfit) - 1 if flattened else None
+
+    @property
+    def body(self) -> Sequential:
+        """What comes before the global pool or the flattening: images in, feature maps out."""
+        head = next(i for i, (_, node) in enumerate(self.root.children) if isinstance(node, (GlobalAvgPool, Flatten)))
+        return Sequential(self.root.children[:head])
+
+    def _head_inputs(self) -> Iterator[tuple[Node, Shape]]:
+        """Each of the root's children with the shape it gets."""
+        shape: Shape = self.input_shape
+        for _, node in self.root.children:
+            yield node, shape
+            shape = output_shape(node, shape)
+
+    def _first_size(self, reached: Callable[[type[Exception] | None], bool]) -> int:
+        """The smallest size whose outcome satisfies `reached`, as all larger ones do."""
+
+        def outcome(size: int) -> bool:
+            try:
+                output_shape(self.root, (self.in_channels, size, size))
+            except (TooSmall, Misfit) as error:
+                return reached(type(error))
+            return reached(None)
+
+        enough = 1
+        while not outcome(enough):
+            enough *= 2
+        return bisect_left(range(enough), True, lo=enough // 2 + 1, key=outcome)
 
     @property
     def gives_logits(self) -> bool:
@@ -60,6 +87,13 @@ class Network:
             raise SpecError(
                 f"input {_by(shape)} is too small for {self.name}: "
                 f"the smallest that works is {_by((self.in_channels, self.min_size, self.min_size))}"
+            )
+        if self.max_size is not None and max(shape[1:]) > self.max_size:
+            raise SpecError(
+                f"input {_by(shape)} is too large for {self.name}, whose classifier was made for "
+                f"{_by(self.input_shape)}: the largest that works is "
+                f"{_by((self.in_channels, self.max_size, self.max_size))}; resize the images, "
+                f"or build the network with another input_size"
             )
 
     def check_images(self, images: np.ndarray) -> None:
@@ -89,6 +123,17 @@ class Network:
             raise SpecError(
                 f"labels must lie between 0 and {self.num_classes - 1}, found {labels.min()} to {labels.max()}"
             )
+
+
+def assemble(name: str, config: NetworkConfig, nodes: Sequence[tuple[str, Node]]) -> Network:
+    """The network of these nodes, with the softmax that the config asks for; raises SpecError for its input_size."""
+    if config.classifier_activation == "softmax":
+        nodes = [*nodes, ("softmax", Softmax())]
+    size = config.input_size
+    network = Network(name, Sequential(tuple(nodes)), (config.in_channels, size, size), config.num_classes)
+    if size < network.min_size:
+        raise SpecError(f"input_size {size} is too small for {name}: the smallest that works is {network.min_size}")
+    return network
 
 
 def _by(shape: Shape) -> str:

@@ -9,7 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from spec.densenet import DenseNetConfig, densenet
+from spec import families
+from spec.config import NetworkConfig
 from spec.errors import SpecError, nearest
 from spec.network import Network
 
@@ -26,6 +27,7 @@ class Published:
     """
 
     source: str
+    in_channels: int | None = None
     num_classes: int | None = None
     parameters: int | None = None
     parameters_rounded: str | None = None
@@ -50,7 +52,7 @@ def published(name: str) -> list[Published]:
     return [Published(**entry) for entry in _entry(name).get("published", [])]
 
 
-def variant_config(name: str, **overrides: Any) -> DenseNetConfig:
+def variant_config(name: str, **overrides: Any) -> NetworkConfig:
     """A variant's config with some fields replaced; a mapping replaces only the fields it names."""
     return _config(_fields(_entry(name)), overrides, name)
 
@@ -58,13 +60,13 @@ def variant_config(name: str, **overrides: Any) -> DenseNetConfig:
 def variant(name: str, **overrides: Any) -> Network:
     """A variant's network: `variant("densenet121", num_classes=10, stem={"padding": 1})`.
 
-    Overrides are fields of DenseNetConfig. Raises SpecError for an unknown name or field, and for
+    Overrides are fields of the config of its family. Raises SpecError for an unknown name or field, and for
     a config that cannot be built.
     """
-    return densenet(variant_config(name, **overrides), name)
+    return families.build(variant_config(name, **overrides), name)
 
 
-def load_config(source: str | Path, **overrides: Any) -> DenseNetConfig:
+def load_config(source: str | Path, **overrides: Any) -> NetworkConfig:
     """The config in a .toml or .json file, or of the variant of that name."""
     if not _is_file(source):
         return variant_config(str(source), **overrides)
@@ -75,14 +77,18 @@ def load(source: str | Path, **overrides: Any) -> Network:
     """The network in a .toml or .json config file, or of the variant of that name."""
     config = load_config(source, **overrides)
     name = Path(source).stem if _is_file(source) else str(source)
-    return densenet(config, name)
+    return families.build(config, name)
 
 
-def schema() -> dict[str, Any]:
-    """The JSON schema of a config file."""
-    schema = DenseNetConfig.model_json_schema()
-    schema["properties"]["extends"] = {"enum": names(), "description": "the variant whose fields are taken over"}
-    schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
+def schema(family: str = "densenet") -> dict[str, Any]:
+    """The JSON schema of a config file of that family."""
+    schema = families.config_type(family).model_json_schema()
+    relatives = [name for name in names() if variant_config(name).family == family]
+    schema["properties"]["extends"] = {"enum": relatives, "description": "the variant whose fields are taken over"}
+    if family != "densenet":  # the one that a file without `family` is taken for
+        schema["anyOf"] = [{"required": ["extends"]}, {"required": ["family", *schema.pop("required", [])]}]
+    else:
+        schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
     return schema
 
 
@@ -131,8 +137,9 @@ def _merged(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Table:
     return merged
 
 
-def _config(fields: Table, overrides: Mapping[str, Any], source: str) -> DenseNetConfig:
+def _config(fields: Table, overrides: Mapping[str, Any], source: str) -> NetworkConfig:
+    merged = _merged(fields, overrides)
     try:
-        return DenseNetConfig(**_merged(fields, overrides))
+        return families.config_type(merged.get("family", "densenet"))(**merged)
     except SpecError as error:
         raise SpecError(f"{source}: {error}") from None

@@ -1,13 +1,15 @@
 """The networks that shapes, names, counts and outputs are compared on.
 
-Small ones that between them have every option and every kind of node, and each variant at an input
-size that keeps the run short.
+Small ones that between them have every option, every kind of node and every branch of each composite,
+and each variant at an input size that keeps the run short.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import spec
+from spec.blocks import Inception, Node, Residual, SqueezeExcitation
+from spec.layers import BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
 
 BASE: dict[str, Any] = {
     "growth_rate": 4,
@@ -49,6 +51,55 @@ SMALL = {
 }
 
 
+def tiny(size: int, *nodes: tuple[str, Node]) -> spec.Network:
+    """A network of nodes that no config makes this small."""
+    return spec.Network("tiny", spec.Sequential(nodes), (3, size, size), num_classes=5)
+
+
+def pooled(channels: int, *nodes: tuple[str, Node]) -> spec.Network:
+    """Nodes that end in `channels` maps, and a head."""
+    head = [("pool", GlobalAvgPool()), ("flatten", Flatten()), ("classifier", Linear(channels, 5, bias=True))]
+    return tiny(16, *nodes, *head)
+
+
+def residual(in_channels: int, out_channels: int, **options: Any) -> Residual:
+    """A residual block with a projecting shortcut where channels or the stride change."""
+    projection = options.get("stride", 1) > 1 or in_channels != out_channels
+    defaults = {"stride": 1, "bias": True, "projection_norm": False, "squeeze_excitation": None}
+    return Residual(in_channels, out_channels, projection=projection, eps=1e-5, decay=0.9, **defaults | options)
+
+
+CONV = ("conv", Conv(3, 4, 3, 1, 1, bias=True))
+CLASSIC = {
+    "residual": pooled(4, CONV, ("layer1", residual(4, 4)), ("layer2", residual(4, 4, bias=False))),
+    "residual_strided": pooled(6, CONV, ("layer1", residual(4, 6, stride=2))),
+    "residual_normed": pooled(4, CONV, ("layer1", residual(4, 4, stride=2, projection_norm=True, bias=False))),
+    "residual_squeezed": pooled(
+        6, CONV, ("layer1", residual(4, 6, squeeze_excitation=SqueezeExcitation(6, 3, bias=True)))
+    ),
+    # No ReLU before it: the pool of the fourth branch meets negative values at the border.
+    "inception": pooled(
+        14, CONV, ("a", Inception(4, 2, (3, 4), (2, 3), 5, bias=True)), ("b", Inception(14, 3, (2, 5), (3, 2), 4, True))
+    ),
+    # Flattens 5 x 3 x 3 values: channel by channel, whatever the framework's layout.
+    "flattened": tiny(
+        7,
+        ("features", spec.Sequential((("conv", Conv(3, 5, 2, 1, 0, bias=True)), ("pool", MaxPool(2, 2, 0))))),
+        ("flatten", Flatten()),
+        (
+            "classifier",
+            spec.Sequential(
+                (("fc1", Linear(45, 6, True)), ("relu", ReLU()), ("drop", Dropout(0.5)), ("fc2", Linear(6, 5, False)))
+            ),
+        ),
+    ),
+    "norm_after_relu": pooled(
+        4, CONV, ("relu", ReLU()), ("norm", BatchNorm(4, 1e-5, 0.9)), ("pool1", MaxPool(3, 2, 0))
+    ),
+}
+SMALL |= CLASSIC
+
+
 @dataclass(frozen=True)
 class Case:
     """A network and the (C, H, W) it is run on."""
@@ -60,14 +111,19 @@ class Case:
 def _oblong(network: spec.Network) -> Case:
     """An odd height and an even width, so that the two are not confused and padding shows."""
     channels, height, width = network.input_shape
+    if network.max_size is not None:
+        return Case(network, (channels, network.min_size, network.max_size))
     return Case(network, (channels, height + 1, width + 4))
 
 
+# Sizes that leave 2x2 or 4x4 at the end, so that a run is short but space still counts.
+SIZES = {"lenet": 32, "alexnet": 128, "nin": 96}
+
+
 def _variant(name: str) -> Case:
-    """At a size that leaves 2x2 at the end of ImageNet's networks, 4x4 at the end of CIFAR's."""
     network = spec.variant(name)
-    size = 64 if network.input_shape[1] > 32 else 16
-    return Case(network, (network.in_channels, size, size))
+    size = SIZES.get(name, 16 if network.input_shape[1] == 32 else 64)
+    return Case(spec.variant(name, input_size=size), (network.in_channels, size, size))
 
 
 CASES = {name: _oblong(network) for name, network in SMALL.items()}

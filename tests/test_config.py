@@ -8,6 +8,7 @@ import pytest
 
 import spec
 import spec.blocks
+import spec.families
 import spec.layers
 from tests.cases import BASE, small, squeezed
 
@@ -75,10 +76,15 @@ def test_a_config_is_frozen():
 
 
 def test_the_schema_describes_every_field():
-    schema = spec.schema()
-    assert set(schema["properties"]) == {*spec.DenseNetConfig.model_fields, "extends"}
-    assert all("description" in field for field in schema["properties"].values())
-    json.dumps(schema)
+    for family, (config, _) in spec.families.FAMILIES.items():
+        schema = spec.schema(family)
+        assert set(schema["properties"]) == {*config.model_fields, "extends"}
+        assert all("description" in field for field in schema["properties"].values())
+        assert schema["properties"]["family"]["const"] == family
+        assert all(spec.variant_config(name).family == family for name in schema["properties"]["extends"]["enum"])
+        json.dumps(schema)
+    with pytest.raises(spec.SpecError, match="family: unknown 'vgg16', did you mean 'vgg'"):
+        spec.schema("vgg16")
 
 
 REFUSED = [

@@ -27,9 +27,11 @@ def test_the_files_are_the_same(package):
     assert files - EXTRA.get(package, set()) == {
         "__init__.py",
         "blocks.py",
+        "inception.py",
         "interop.py",
         "layers.py",
         "model.py",
+        "residual.py",
         "variants.py",
     }
 
@@ -50,7 +52,7 @@ def registered(package: str, file: str) -> list[str]:
             if text.startswith("build.register("):
                 found.append(text[len("build.register(") : -1])
             elif text == "build.register":
-                found.append(ast.unparse(node.args.args[0].annotation).split(" | ")[0])
+                found.append(ast.unparse(node.args.args[0].annotation))
     return [name.split(".")[-1] for name in found]
 
 
@@ -65,7 +67,10 @@ def test_every_node_of_the_spec_is_built_in_one_order(package):
         "SqueezeExcitation",
         "Transition",
     ]
-    assert set(registered(package, "blocks.py")) == {node.__name__ for node in spec.blocks.Composite.__args__}
+    assert registered(package, "residual.py") == ["Residual"]
+    assert registered(package, "inception.py") == ["Inception"]
+    composites = [name for file in ("blocks.py", "residual.py", "inception.py") for name in registered(package, file)]
+    assert set(composites) == {node.__name__ for node in spec.blocks.Composite.__args__}
 
 
 def test_every_backend_exports_the_same_and_a_builder_for_each_variant(backend):

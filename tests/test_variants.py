@@ -16,10 +16,15 @@ def test_the_variants_are_these():
         *(f"densenet40_k{k}_bc" for k in (12, 24, 36, 48, 60)),
         "densenet_d2l",
         *(f"se_densenet{depth}" for depth in (121, 161, 169, 201)),
+        *("lenet", "alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "nin", "googlenet"),
+        *("resnet18", "resnet34", "se_resnet18", "se_googlenet"),
     ]
 
 
-@pytest.mark.parametrize("name", [name for name in spec.names() if name[-1].isdigit() or name.endswith("_bc")])
+DENSENETS = [name for name in spec.names() if "densenet" in name and name != "densenet_d2l"]
+
+
+@pytest.mark.parametrize("name", DENSENETS)
 def test_depth_is_what_the_name_says(name):
     """Counted as in the paper: every convolution and the classifier, squeeze-and-excitation left out.
 
@@ -72,7 +77,9 @@ def test_eps_and_dropout_reach_every_layer():
     [
         ("densenet12", "unknown variant 'densenet12': did you mean 'densenet121'"),
         ("DenseNet121", "unknown variant 'DenseNet121': did you mean 'densenet121'"),
-        ("vgg", "unknown variant 'vgg': known: densenet121, "),
+        ("vgg", "unknown variant 'vgg': did you mean 'vgg"),
+        ("mobilenet", "unknown variant 'mobilenet': did you mean 'lenet' or 'googlenet'"),
+        ("transformer", "unknown variant 'transformer': known: densenet121, "),
         ("", "unknown variant '': known: densenet121, "),
     ],
 )

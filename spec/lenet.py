@@ -1,0 +1,42 @@
+"""LeNet, as it is taught today.
+
+After LeCun, Bottou, Bengio & Haffner: Gradient-Based Learning Applied to Document Recognition. Proc. IEEE 1998,
+section II.B. Departs from it: max pools without weights, no activation between the convolutions, full
+connections everywhere, ReLU in place of tanh, and a linear last layer.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from spec.blocks import Node, Sequential
+from spec.config import FAMILY, NetworkConfig
+from spec.head import flattened_features, flattening
+from spec.layers import Conv, Linear, MaxPool, ReLU
+from spec.network import Network, assemble
+
+
+class LeNetConfig(NetworkConfig):
+    """The images and the classes; all else is fixed."""
+
+    family: Literal["lenet"] = Field("lenet", description=FAMILY)
+
+
+def lenet(config: LeNetConfig, name: str = "lenet") -> Network:
+    """Two 5x5 convolutions, each with a pool, and three linear layers."""
+    features = Sequential(
+        (
+            ("conv1", Conv(config.in_channels, 6, 5, 1, 0, bias=True)),
+            ("pool1", MaxPool(2, 2, 0)),
+            ("conv2", Conv(6, 16, 5, 1, 0, bias=True)),
+            ("pool2", MaxPool(2, 2, 0)),
+        )
+    )
+    classifier: list[tuple[str, Node]] = [
+        ("fc1", Linear(flattened_features(config, features, "lenet"), 120, bias=True)),
+        ("relu1", ReLU()),
+        ("fc2", Linear(120, 84, bias=True)),
+        ("relu2", ReLU()),
+        ("fc3", Linear(84, config.num_classes, bias=True)),
+    ]
+    return assemble(name, config, flattening(features, classifier))

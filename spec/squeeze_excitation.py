@@ -1,0 +1,62 @@
+"""Where a network has squeeze-and-excitation modules, and how narrow they are.
+
+Hu, Shen & Sun: Squeeze-and-Excitation Networks. CVPR 2018.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from spec.blocks import SqueezeExcitation
+from spec.config import Config, PositiveInt
+from spec.errors import SpecError
+
+Placement = Literal["layer", "block", "transition", "final"]
+
+
+def _listed(value: object) -> object:
+    """One word stands for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
+class SqueezeExcitationConfig(Config):
+    """Where squeeze-and-excitation modules go, and how narrow they are (Hu et al. 2018, section 3)."""
+
+    ratio: PositiveInt = Field(16, description="reduction: a module on C channels has C // ratio hidden ones")
+    placement: Annotated[tuple[Placement, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)] = Field(
+        ("final",),
+        description=(
+            "any of layer (on each dense layer's new channels), block (after each dense block), "
+            "transition (after each transition), final (once, before the last norm)"
+        ),
+    )
+    bias: bool = Field(True, description="whether its two linear layers have a bias")
+
+
+def module(config: SqueezeExcitationConfig | None, placement: Placement, channels: int) -> SqueezeExcitation | None:
+    """The module on `channels` channels, or None where the config places none."""
+    if config is None or placement not in config.placement:
+        return None
+    if channels < config.ratio:
+        raise SpecError(
+            f"squeeze_excitation.ratio {config.ratio} leaves no hidden channel at placement {placement!r}, "
+            f"where there are {channels}: use a ratio of at most {channels}"
+        )
+    return SqueezeExcitation(channels, channels // config.ratio, config.bias)
+
+
+def modules(
+    config: SqueezeExcitationConfig | None, placement: Placement, name: str, channels: int
+) -> list[tuple[str, SqueezeExcitation]]:
+    """The module with its name, in a list; an empty list where the config places none."""
+    node = module(config, placement, channels)
+    return [] if node is None else [(name, node)]
+
+
+def check_placement(config: SqueezeExcitationConfig | None, known: tuple[Placement, ...]) -> None:
+    """Raises SpecError for a placement that a family of networks does not have."""
+    for placement in config.placement if config else ():
+        if placement not in known:
+            raise SpecError(
+                f"squeeze_excitation.placement {placement!r} does not exist here: use {' or '.join(map(repr, known))}"
+            )
