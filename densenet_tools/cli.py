@@ -29,6 +29,12 @@ Set = Annotated[
 ]
 Input = Annotated[str | None, Parameter(help="Input shape CxHxW, such as 3x224x224; default: the published one.")]
 
+Backends = Annotated[
+    list[str] | None,
+    Parameter(name="--backends", negative="", consume_multiple=True, help="Which; default: all that are installed."),
+]
+JsonFile = Annotated[Path | None, Parameter(name="--json", help="Also write the results to this file.")]
+
 
 @app.command(name="list")
 def list_(*, as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False) -> int:
@@ -102,7 +108,7 @@ def parity(
     input: Input = None,
     seed: Annotated[int, Parameter(help="Seed of the weights and running statistics.")] = 0,
     set_: Set = None,
-    json_file: Annotated[Path | None, Parameter(name="--json", help="Also write the results to this file.")] = None,
+    json_file: JsonFile = None,
 ) -> int:
     """Compare every backend's logits with those of the NumPy reference, on photographs.
 
@@ -115,13 +121,10 @@ def parity(
     from densenet_tools import tables
     from densenet_tools.parity import TOLERANCE, compare
 
-    names = arguments.words(backends_) if backends_ else backends.installed()
-    for name in names:
-        backends.check(name)
+    names = _backends(backends_)
     if batch < 1:
         raise spec.SpecError(f"--batch must be at least 1, found {batch}")
-    if json_file and not json_file.parent.is_dir():
-        raise spec.SpecError(f"--json {json_file} cannot be written: {json_file.parent} is not a directory")
+    _check_writable(json_file)
     paths = images or [photographs.sample()]
     nets = [spec.load(network, **arguments.overrides(set_ or [])) for network in networks or ("densenet121",)]
     shapes = [arguments.input_shape(input) if input else net.input_shape for net in nets]
@@ -144,12 +147,52 @@ def parity(
 
 
 @app.command
-def schema() -> int:
+def compare(
+    *networks: Annotated[str, Parameter(help="Variants' names, or config files.")],
+    input: Input = None,
+    backends_: Backends = None,
+    runs: Annotated[int, Parameter(help="How many inferences are timed, after three to warm up.")] = 10,
+    json_file: JsonFile = None,
+    plot: Annotated[Path | None, Parameter(help="Plot parameters against multiply-adds into this file.")] = None,
+) -> int:
+    """Compare networks: parameters, multiply-adds, activation memory, milliseconds in each backend.
+
+    Figures are for one image, as in `show`. With --input, each network is built for that shape; without,
+    for its published one. Times are the median (fastest-slowest) of one call of predict in float32.
+
+    Example: densenet compare densenet_d2l resnet18 googlenet --input 1x96x96 --plot costs.png
+    """
+    from densenet_tools import plots, tables
+    from densenet_tools.compare import cost
+
+    names = _backends(backends_)
+    if not networks:
+        raise spec.SpecError("compare needs the names of networks, such as densenet_d2l resnet18; see densenet list")
+    if runs < 1:
+        raise spec.SpecError(f"--runs must be at least 1, found {runs}")
+    _check_writable(json_file)
+    if plot:
+        plots.check(plot)
+    nets = [_load_for(network, arguments.input_shape(input) if input else None) for network in networks]
+    costs = [cost(net, names, shape, runs) for net, shape in nets]
+    title = f"at {input}, float32, median (fastest-slowest) of {runs} runs" if input else "at the published sizes"
+    tables.show(tables.costs_table(title, costs))
+    if json_file:
+        _write(json_file, {"versions": backends.versions(names), "costs": [asdict(c) for c in costs]})
+    if plot:
+        plots.parameters_against_multiply_adds(costs, title.split(",")[0], plot)
+    return 0
+
+
+@app.command
+def schema(
+    family: Annotated[str, Parameter(help="densenet, lenet, alexnet, vgg, nin, googlenet or resnet.")] = "densenet", /
+) -> int:
     """Print the JSON schema of a config file.
 
-    Example: densenet schema > densenet.schema.json
+    Example: densenet schema resnet > resnet.schema.json
     """
-    print(json.dumps(spec.schema(), indent=2))
+    print(json.dumps(spec.schema(family), indent=2))
     return 0
 
 
@@ -163,6 +206,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _backends(texts: list[str] | None) -> list[str]:
+    """The backends asked for, or all that are installed."""
+    names = arguments.words(texts) if texts else backends.installed()
+    for name in names:
+        backends.check(name)
+    return names
+
+
+def _load_for(network: str, shape: tuple[int, int, int] | None) -> tuple[spec.Network, tuple[int, int, int]]:
+    """A network built for images of that (C, H, W), and the shape; for its published one where that is None."""
+    if shape is None:
+        net = spec.load(network)
+        return net, net.input_shape
+    net = spec.load(network, in_channels=shape[0], input_size=max(shape[1:]))
+    net.check_input_shape(shape)
+    return net, shape
+
+
 def _listed(name: str) -> dict[str, Any]:
     network = spec.variant(name)
     total = asdict(spec.total(network))
@@ -174,6 +235,11 @@ def _listed(name: str) -> dict[str, Any]:
 def _plain(result: Any) -> dict[str, Any]:
     """A result as JSON knows it: null for NaN."""
     return {key: None if value != value else value for key, value in asdict(result).items()}
+
+
+def _check_writable(path: Path | None) -> None:
+    if path and not path.parent.is_dir():
+        raise spec.SpecError(f"--json {path} cannot be written: {path.parent} is not a directory")
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 import spec
+from densenet_tools.compare import Cost
 from densenet_tools.inspection import Observed
 from densenet_tools.parity import Comparison
 
@@ -79,6 +80,18 @@ def parity_table(title: str, comparisons: Sequence[Comparison]) -> Table:
             f"{row.seconds:.2f}",
             "yes" if row.agrees else "NO",
         )
+    return table
+
+
+def costs_table(title: str, costs: Sequence[Cost]) -> Table:
+    """One row for each network, with a column of milliseconds for each backend."""
+    names = [timing.backend for timing in costs[0].timings]
+    columns = (f"{name} ms:" for name in names)
+    table = _table("network", "parameters:", "multiply-adds:", "activations:", *columns, title=title)
+    for cost in costs:
+        times = (f"{timing.median:.1f} ({timing.fastest:.1f}-{timing.slowest:.1f})" for timing in cost.timings)
+        figures = (f"{cost.parameters:,}", f"{cost.multiply_adds:,}", memory(cost.activation_bytes))
+        table.add_row(cost.network, *figures, *times)
     return table
 
 

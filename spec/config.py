@@ -44,8 +44,10 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
         return f"{field}: unknown field, {nearest(field, model.model_fields)}"
     if kind == "missing":
         return f"{field}: missing, expected the {model.model_fields[field].description}"
-    if kind == "too_short":
-        return f"{field}: should have at least one entry, found {found!r}"
+    if kind in ("too_short", "too_long"):
+        limits = complaint["ctx"]
+        limit = f"{limits['min_length']} or more" if kind == "too_short" else f"{limits['max_length']} or fewer"
+        return f"{field}: the list should have {limit} entries, found {found!r}"
     if kind == "tuple_type":
         return f"{field}: should be a list, found {found!r}"
     if kind == "model_type":

@@ -175,9 +175,31 @@ def test_a_report_is_valid_json_where_shapes_differ(run, config, monkeypatch, tm
 
 
 def test_the_schema_is_one(run):
-    status, out, _ = run("schema")
+    for family in ("densenet", "resnet"):
+        status, out, _ = run("schema", family)
+        assert status == 0
+        assert json.loads(out) == spec.schema(family)
+
+
+def test_compare_prints_counts_and_times_and_draws_a_picture(run, tmp_path):
+    require("torch")
+    files = [str(tmp_path / name) for name in ("costs.json", "costs.png")]
+    status, out, _ = run(
+        *("compare", "densenet40_k12_bc", "lenet", "--input", "1x24x24", "--backends", "numpy,torch", "--runs", "3"),
+        *("--json", files[0], "--plot", files[1]),
+    )
     assert status == 0
-    assert json.loads(out) == spec.schema()
+    rows = [line.split() for line in out.splitlines()]
+    first, second = (next(row for row in rows if row[:1] == [name]) for name in ("densenet40_k12_bc", "lenet"))
+    total = spec.total(spec.variant("lenet", input_size=24))
+    assert second[:3] == ["lenet", f"{total.parameters:,}", f"{total.multiply_adds:,}"]
+    assert first[1] == f"{176_122 - 2 * 24 * 9:,}", "built for one channel"
+    costs = json.loads((tmp_path / "costs.json").read_text())["costs"]
+    for timing in (timing for cost in costs for timing in cost["timings"]):
+        assert 0 < timing["fastest"] <= timing["median"] <= timing["slowest"]
+    with Image.open(tmp_path / "costs.png") as picture:
+        assert min(picture.size) > 300
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
 MISTAKES = [
@@ -201,6 +223,14 @@ MISTAKES = [
     (["parity", "densenet121", "--images", __file__], "test_cli.py cannot be read as an image"),
     (["parity", "densenet121", "--json", "/no/such/place.json", "--backends", "numpy"], "cannot be written"),
     (["parity", "densenet121", "--fast"], "--fast"),
+    (["parity", "lenet", "--input", "1x48x48"], "too large for lenet, whose classifier was made for 1x32x32"),
+    (["show", "vgg11", "--set", "block_config=[1]"], "block_config: the list should have 5 or more entries, found [1]"),
+    (["schema", "mobilenet"], "family: unknown 'mobilenet', did you mean"),
+    (["compare"], "compare needs the names of networks"),
+    (["compare", "lenet", "--runs", "0"], "--runs must be at least 1, found 0"),
+    (["compare", "lenet", "--plot", "x.jpg"], "x.jpg must end in .png, .svg or .pdf"),
+    (["compare", "lenet", "--plot", "/no/such/place.png"], "/no/such is not a directory"),
+    (["compare", "lenet", "--input", "1x9x9"], "input_size 9 is too small for lenet"),
 ]
 
 
@@ -233,7 +263,7 @@ def test_without_matplotlib_the_message_says_what_to_do(run, config, monkeypatch
     assert "pip install 'densenet-reference[plot]', or name your own with --images" in err
 
 
-@pytest.mark.parametrize("command", [[], ["list"], ["show"], ["parity"], ["schema"]])
+@pytest.mark.parametrize("command", [[], ["list"], ["show"], ["parity"], ["compare"], ["schema"]])
 def test_help_has_an_example(run, command):
     status, out, _ = run(*command, "--help")
     assert status == 0

@@ -101,7 +101,7 @@ REFUSED = [
     ({"growth_rate": True}, "growth_rate: should be a valid integer, found True"),
     ({"growth_rate": "12"}, "growth_rate: should be a valid integer, found '12'"),
     ({"bn_size": 0}, "bn_size: should be greater than 0, found 0"),
-    ({"block_config": []}, "block_config: should have at least one entry, found []"),
+    ({"block_config": []}, "block_config: the list should have 1 or more entries, found []"),
     ({"block_config": [6, 0]}, "block_config.1: should be greater than 0, found 0"),
     ({"block_config": 6}, "block_config: should be a list, found 6"),
     ({"num_classes": 0}, "num_classes: should be greater than 0, found 0"),
@@ -113,7 +113,7 @@ REFUSED = [
     ({"classifier_activation": "relu"}, "classifier_activation: should be 'softmax', found 'relu'"),
     ({"input_size": 4}, "input_size 4 is too small for small: the smallest that works is 5"),
     (squeezed("middle"), "squeeze_excitation.placement.0: should be 'layer', 'block', 'transition' or 'final'"),
-    (squeezed(), "squeeze_excitation.placement: should have at least one entry, found []"),
+    (squeezed(), "squeeze_excitation.placement: the list should have 1 or more entries, found []"),
     (squeezed("layer", ratio=16), "squeeze_excitation.ratio 16 leaves no hidden channel at placement 'layer'"),
     ({"compression": 0.05}, "compression 0.05 leaves none of 14 channels: raise it"),
 ]
@@ -140,3 +140,55 @@ def test_the_smallest_size_of_a_bare_stem_is_what_the_transitions_need(size):
     network = small(stem=stem, block_config=[1] * (size.bit_length()), input_size=64)
     assert network.min_size == 2 ** (size.bit_length() - 1)
     assert isinstance(network.min_size, int)
+
+
+CLASSIC = [
+    ("lenet", {"input_size": 12}, "input_size 12 is too small for lenet: no pixel would be left"),
+    ("lenet", {"norm": True}, "lenet: norm: unknown field, known: family, in_channels, "),
+    ("alexnet", {"dropout": 1.0}, "alexnet: dropout: should be less than 1, found 1.0"),
+    ("vgg16", {"block_config": [1, 1, 1, 1, 1, 1]}, "vgg16: block_config: the list should have 5 or fewer entries"),
+    ("nin", {"input_size": 40}, "input_size 40 is too small for nin: the smallest that works is 67"),
+    (
+        "resnet18",
+        {"squeeze_excitation": {"placement": "layer"}},
+        "resnet18: squeeze_excitation.placement 'layer' does not exist here: use 'block' or 'final'",
+    ),
+    (
+        "se_googlenet",
+        {"squeeze_excitation": {"ratio": 300}},
+        "squeeze_excitation.ratio 300 leaves no hidden channel at placement 'block', where there are 256",
+    ),
+    ("resnet18", {"family": "rasnet"}, "resnet18: family: unknown 'rasnet', did you mean 'resnet'"),
+]
+
+
+@pytest.mark.parametrize(("name", "fields", "sentence"), CLASSIC)
+def test_classic_networks_that_cannot_be_built_are_refused(name, fields, sentence):
+    with pytest.raises(spec.SpecError) as error:
+        spec.variant(name, **fields)
+    assert str(error.value).startswith(sentence)
+    assert "\n" not in str(error.value)
+
+
+def test_a_flattening_network_says_which_sizes_fit():
+    """LeNet's pools round down: 32 to 35 pixels give the same 5x5 map."""
+    lenet = spec.variant("lenet")
+    assert (lenet.min_size, lenet.max_size) == (32, 35)
+    lenet.check_input_shape((1, 33, 35))
+    with pytest.raises(spec.SpecError, match="1x31x32 is too small for lenet: the smallest that works is 1x32x32"):
+        lenet.check_input_shape((1, 31, 32))
+    with pytest.raises(
+        spec.SpecError, match=r"1x32x36 is too large for lenet, whose .* 1x32x32: .* is 1x35x35; resize"
+    ):
+        lenet.check_input_shape((1, 32, 36))
+    assert spec.variant("resnet18").max_size is None
+    assert spec.shapes(spec.variant("lenet", input_size=36))["classifier.fc1.weight"] == (120, 16 * 36)
+
+
+@pytest.mark.parametrize(("name", "field"), [("se_resnet18", "layer1.0.se"), ("se_googlenet", "se_inception3a")])
+def test_squeeze_excitation_of_classic_networks(name, field):
+    nodes = leaves(spec.variant(name))
+    assert isinstance(nodes[field], spec.blocks.SqueezeExcitation)
+    final = leaves(spec.variant(name, squeeze_excitation={"placement": ["final"]}))
+    assert field not in final
+    assert final["se"].hidden_channels == final["se"].channels // 16

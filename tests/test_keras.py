@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import spec
-from tests.cases import SMALL
+from tests.cases import CASES, SMALL
 from tests.conftest import require
 
 NETWORK = SMALL["se_everywhere"]
@@ -49,7 +49,7 @@ def test_both_data_formats_give_the_same(name):
 
     network = SMALL[name]
     weights = spec.randomize(spec.initialize(network, 0), 0)
-    images = np.random.default_rng(0).normal(size=(2, network.in_channels, 41, 44))
+    images = np.random.default_rng(0).normal(size=(2, *CASES[name].input_shape))
     outputs = []
     for data_format in ("channels_last", "channels_first"):
         model = densenet_keras.build(network, data_format=data_format)

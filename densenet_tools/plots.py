@@ -1,0 +1,40 @@
+"""Pictures, drawn by matplotlib into a file."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import spec
+from densenet_tools.compare import Cost
+
+SUFFIXES = (".png", ".svg", ".pdf")
+MARKERS = "os^Dv<>PX"  # as many that with ten colors none of ninety looks like another
+
+
+def check(path: Path) -> None:
+    """Raises SpecError unless a picture can be drawn into `path`."""
+    if path.suffix not in SUFFIXES:
+        raise spec.SpecError(f"{path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if not path.parent.is_dir():
+        raise spec.SpecError(f"{path} cannot be written: {path.parent} is not a directory")
+    if find_spec("matplotlib") is None:
+        raise spec.SpecError("plots need matplotlib, which is not installed: pip install 'densenet-reference[plot]'")
+
+
+def parameters_against_multiply_adds(costs: Sequence[Cost], title: str, path: Path) -> None:
+    """One dot for each network, both axes logarithmic."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no window, whatever the user's settings
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for i, cost in enumerate(costs):
+        style = {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)]}
+        axes.scatter(cost.multiply_adds, cost.parameters, **style, s=60, alpha=0.8, label=cost.network)
+    figure.legend(loc="outside right upper")
+    axes.set(xscale="log", yscale="log", title=title)
+    axes.set_xlabel("multiply-adds of convolutions and linear layers, one image")
+    axes.set_ylabel("parameters")
+    axes.grid(which="both", alpha=0.3)
+    figure.savefig(path)
