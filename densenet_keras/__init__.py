@@ -8,12 +8,13 @@ except ImportError as error:
         "pip install 'densenet-reference[keras]'"
     ) from error
 
-from densenet_keras.interop import export_weights, load_weights, loss_and_gradients, predict, trace
+from densenet_keras.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
 from densenet_keras.model import build
 from densenet_keras.variants import *  # noqa: F403
 from densenet_keras.variants import __all__ as _variants
 
 __all__ = [
+    "RUNNING_UPDATE",
     "build",
     "export_weights",
     "load_weights",

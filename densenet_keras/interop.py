@@ -9,6 +9,7 @@ import numpy as np
 
 import spec
 
+RUNNING_UPDATE = spec.RunningUpdate()
 CANONICAL = {
     "kernel": "weight",
     "bias": "bias",

@@ -1,12 +1,13 @@
 """DenseNet in MXNet Gluon, built from the spec."""
 
 from densenet_mxnet import compat  # noqa: F401 (first: MXNet cannot be imported without it)
-from densenet_mxnet.interop import export_weights, load_weights, loss_and_gradients, predict, trace
+from densenet_mxnet.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
 from densenet_mxnet.model import ConvNet, build
 from densenet_mxnet.variants import *  # noqa: F403
 from densenet_mxnet.variants import __all__ as _variants
 
 __all__ = [
+    "RUNNING_UPDATE",
     "ConvNet",
     "build",
     "export_weights",

@@ -12,6 +12,7 @@ from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 import spec
 from densenet_mxnet.model import ConvNet, legacy_arrays
 
+RUNNING_UPDATE = spec.RunningUpdate(decay_dtype="float32")
 CANONICAL = {"gamma": "weight", "beta": "bias"}
 
 

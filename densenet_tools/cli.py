@@ -107,6 +107,10 @@ def parity(
     batch: Annotated[int, Parameter(help="How many crops of them make a batch.")] = 2,
     input: Input = None,
     seed: Annotated[int, Parameter(help="Seed of the weights and running statistics.")] = 0,
+    layers: Annotated[bool, Parameter(negative="", help="Also compare every layer's output.")] = False,
+    gradients: Annotated[
+        bool, Parameter(negative="", help="Also compare loss, gradients and running statistics of a training pass.")
+    ] = False,
     set_: Set = None,
     json_file: JsonFile = None,
 ) -> int:
@@ -119,9 +123,11 @@ def parity(
     """
     from densenet_tools import images as photographs
     from densenet_tools import tables
-    from densenet_tools.parity import TOLERANCE, compare
+    from densenet_tools.parity import compare
+    from densenet_tools.tolerance import OUTPUTS
 
     names = _backends(backends_)
+    checks = ["logits"] + ["layers"] * layers + ["gradients"] * gradients
     if batch < 1:
         raise spec.SpecError(f"--batch must be at least 1, found {batch}")
     _check_writable(json_file)
@@ -133,12 +139,12 @@ def parity(
     batches = [photographs.load(paths, batch, shape) for shape in shapes]
     results = []
     for net, shape, images_ in zip(nets, shapes, batches):
-        comparisons = compare(net, names, images_, dtype, seed)
-        title = f"{net.name}  {dtype}  {batch} x {tables.by(shape)}  tolerance {TOLERANCE[dtype]:.0e} relative"
+        comparisons = compare(net, names, images_, dtype, seed, checks)
+        title = f"{net.name}  {dtype}  {batch} x {tables.by(shape)}  tolerance {OUTPUTS[dtype]:.0e} relative"
         tables.show(tables.parity_table(title, comparisons))
         results += comparisons
     if json_file:
-        report = {"versions": backends.versions(names), "seed": seed, "results": [_plain(r) for r in results]}
+        report = {"versions": backends.versions(names), "seed": seed, "results": [_plain(asdict(r)) for r in results]}
         _write(json_file, report)
     for result in results:
         if result.problem:
@@ -232,9 +238,13 @@ def _listed(name: str) -> dict[str, Any]:
     return {"input_shape": network.input_shape, "num_classes": network.num_classes, **figures, "published": published}
 
 
-def _plain(result: Any) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
     """A result as JSON knows it: null for NaN."""
-    return {key: None if value != value else value for key, value in asdict(result).items()}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
 
 
 def _check_writable(path: Path | None) -> None:

@@ -1,34 +1,50 @@
 """Compares backends with the NumPy reference: the same weights, the same images, the same numbers out."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 import spec
 from densenet_tools import backends
+from densenet_tools.tolerance import GRADIENTS, OUTPUTS, gradient_tolerance
+from spec import statistics
 
-# Relative to the largest reference value. float64 leaves a factor of 1000 above the rounding that is
-# seen (1e-15); float32 rounds at 6e-8 and gathers some tens of that over 100 layers and more.
-TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+CHECKS = ("logits", "layers", "gradients")  # what can be asked for; gradients bring loss and statistics along
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison with the reference: the largest relative difference, what is allowed, and where it is."""
+
+    name: str
+    relative: float
+    tolerance: float
+    worst: str
+
+    @property
+    def passes(self) -> bool:
+        return self.relative <= self.tolerance  # so that NaN does not
 
 
 @dataclass(frozen=True)
 class Departure:
-    """A layer whose output is not the reference's; `relative` is to the largest reference value."""
+    """The first layer whose output is not the reference's, and how the `upstream` layers before it agree."""
 
     layer: str
     relative: float
+    upstream: int
+    upstream_relative: float
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One backend against the NumPy reference in float64, for one network.
 
-    `absolute` is the largest difference in the logits, `relative` the same over the largest logit;
-    both are NaN where shapes differ. `seconds` is the time of one inference. `departure` is the
-    first layer that departs, where the logits do.
+    `absolute` is the largest difference in the logits, NaN where shapes differ; `seconds` the time of one
+    inference; `layers` has (name, relative difference) of each layer where they were compared, in order.
     """
 
     network: str
@@ -38,11 +54,11 @@ class Comparison:
     parameters: int
     buffers: int
     absolute: float
-    relative: float
-    tolerance: float
     seconds: float
-    problem: str | None = None
+    checks: tuple[Check, ...]
+    layers: tuple[tuple[str, float], ...] = ()
     departure: Departure | None = None
+    problem: str | None = None
 
     @property
     def agrees(self) -> bool:
@@ -50,51 +66,80 @@ class Comparison:
 
 
 def compare(
-    network: spec.Network, names: Iterable[str], images: np.ndarray, dtype: str = "float32", seed: int = 0
+    network: spec.Network,
+    names: Iterable[str],
+    images: np.ndarray,
+    dtype: str = "float32",
+    seed: int = 0,
+    checks: Iterable[str] = ("logits",),
 ) -> list[Comparison]:
-    """One comparison for each named backend; weights are drawn from `seed`, running statistics included."""
+    """One comparison for each named backend; weights are drawn from `seed`, running statistics included.
+
+    `checks` are some of CHECKS. Gradients are those of the mean cross-entropy of the labels 0, 1, 2 ... in
+    one training-mode pass without dropout, whose loss and running statistics are compared too.
+    """
     images = images.astype(dtype)  # rounded once, so that the reference sees what the backends see
     weights = spec.randomize(spec.initialize(network, seed, np.dtype(dtype).type), seed)
-    reference = _Run(network, "numpy", "float64", {name: a.astype("float64") for name, a in weights.items()}, images)
-    return [_compare(_Run(network, name, dtype, weights, images), reference) for name in names]
+    exact = {name: array.astype("float64") for name, array in weights.items()}
+    reference = _Run(network, "numpy", "float64", exact, images)
+    return [_compare(_Run(network, name, dtype, weights, images), reference, checks) for name in names]
 
 
 class _Run:
-    """A backend's model with weights, and what it made of the images."""
+    """A backend's model with weights, and what it makes of the images."""
 
     def __init__(self, network: spec.Network, name: str, dtype: str, weights: spec.Weights, images: np.ndarray):
-        self.network, self.name, self.dtype, self.images = network, name, dtype, images
+        self.network, self.name, self.dtype, self.weights, self.images = network, name, dtype, weights, images
         self.backend = backends.get(name)
-        self.model = self.backend.build(network, dtype=dtype)
-        self.backend.load_weights(self.model, weights)
+        self.model = self._loaded(network)
         start = time.perf_counter()
         self.logits = self.backend.predict(self.model, images)
         self.seconds = time.perf_counter() - start
+
+    def _loaded(self, network: spec.Network):
+        model = self.backend.build(network, dtype=self.dtype)
+        self.backend.load_weights(model, self.weights)
+        return model
 
     def count(self, buffers: bool) -> int:
         weights = self.backend.export_weights(self.model)
         return sum(array.size for name, array in weights.items() if spec.is_buffer(name) == buffers)
 
+    @cached_property
     def trace(self) -> dict[str, np.ndarray]:
         return self.backend.trace(self.model, self.images)
 
+    @cached_property
+    def training(self) -> tuple[float, spec.Weights, spec.Weights]:
+        """Loss, gradients and running statistics of one training-mode pass."""
+        plain = spec.without_dropout(self.network)
+        model = self.model if plain == self.network else self._loaded(plain)
+        labels = np.arange(len(self.images)) % self.network.num_classes
+        return self.backend.loss_and_gradients(model, self.images, labels)
 
-def _compare(run: _Run, reference: _Run) -> Comparison:
+
+def _compare(run: _Run, reference: _Run, names: Iterable[str]) -> Comparison:
+    tolerance = OUTPUTS[run.dtype]
     absolute, relative = difference(run.logits, reference.logits)
-    tolerance = TOLERANCE[run.dtype]
-    expected = spec.total(run.network)
+    checks = [Check("logits", relative, tolerance, "logits")]
+    layers: tuple[tuple[str, float], ...] = ()
+    if "layers" in names:
+        layers = layer_differences(run.trace, reference.trace)
+        checks.append(_worst("layers", dict(layers), tolerance))
+    if "gradients" in names:
+        checks += _training_checks(run, reference)
+    total = spec.total(run.network)
     parameters, buffers = run.count(buffers=False), run.count(buffers=True)
-    problem, departure = None, None
-    if (parameters, buffers) != (expected.parameters, expected.buffers):
+    departure, problem = None, None
+    if (parameters, buffers) != (total.parameters, total.buffers):
         problem = (
             f"{run.name} has {parameters:,} parameters and {buffers:,} buffers, "
-            f"the spec {expected.parameters:,} and {expected.buffers:,}"
+            f"the spec {total.parameters:,} and {total.buffers:,}"
         )
-    elif not relative <= tolerance:  # so that NaN is a failure too
-        departure = first_departure(run.trace(), reference.trace(), tolerance)
-        problem = f"{run.name} departs from the NumPy reference: relative difference {relative:.1e} > {tolerance:.0e}"
-        if departure is not None:
-            problem += f", first at layer {departure.layer} ({departure.relative:.1e})"
+    elif not all(check.passes for check in checks):
+        if not all(check.passes for check in checks if check.name in ("logits", "layers")):
+            departure = first_departure(layers or layer_differences(run.trace, reference.trace), tolerance)
+        problem = _sentence(run.name, next(check for check in checks if not check.passes), departure)
     return Comparison(
         network=run.network.name,
         backend=run.name,
@@ -103,11 +148,48 @@ def _compare(run: _Run, reference: _Run) -> Comparison:
         parameters=parameters,
         buffers=buffers,
         absolute=absolute,
-        relative=relative,
-        tolerance=tolerance,
         seconds=run.seconds,
-        problem=problem,
+        checks=tuple(checks),
+        layers=layers,
         departure=departure,
+        problem=problem,
+    )
+
+
+def _training_checks(run: _Run, reference: _Run) -> list[Check]:
+    """Loss, gradients and running statistics, each with its worst tensor."""
+    loss, gradients, after = run.training
+    expected_loss, expected_gradients, reference_after = reference.training
+    counts = statistics.counts(run.network, run.images.shape[1:], len(run.images))
+    update = run.backend.RUNNING_UPDATE
+    expected_after = statistics.expected(run.network, reference.weights, reference_after, counts, update)
+    tolerance = OUTPUTS[run.dtype]
+    return [
+        Check("loss", difference(np.array(loss), np.array(expected_loss))[1], tolerance, "loss"),
+        _worst(
+            "gradients",
+            gradient_differences(gradients, expected_gradients),
+            GRADIENTS[run.dtype] if run.dtype == "float64" else gradient_tolerance(run.network),
+        ),
+        _worst("statistics", _differences(after, expected_after), tolerance),
+    ]
+
+
+def _worst(name: str, differences: Mapping[str, float], tolerance: float) -> Check:
+    """The check of many tensors: its figure is that of the worst of them, a NaN before all."""
+    if not differences:
+        return Check(name, 0.0, tolerance, "")
+    worst = max(differences, key=lambda tensor: np.nan_to_num(differences[tensor], nan=np.inf))
+    return Check(name, differences[worst], tolerance, worst)
+
+
+def _sentence(name: str, check: Check, departure: Departure | None) -> str:
+    what = f"{name} departs from the NumPy reference: relative difference {check.relative:.1e} > {check.tolerance:.0e}"
+    if departure is None:
+        return f"{what} in {check.name}" + (f", most at {check.worst}" if check.worst != check.name else "")
+    return (
+        f"{what} in {check.name}, first at layer {departure.layer} ({departure.relative:.1e}); "
+        f"the {departure.upstream} layers before it agree within {departure.upstream_relative:.1e}"
     )
 
 
@@ -120,12 +202,42 @@ def difference(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     return absolute, absolute / largest if largest else absolute
 
 
-def first_departure(
-    found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float
-) -> Departure | None:
+def _differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """{name: relative difference}, NaN for what is missing."""
+    return {
+        name: difference(found[name], array)[1] if name in found else float("nan") for name, array in expected.items()
+    }
+
+
+def layer_differences(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> tuple[tuple[str, float], ...]:
+    """(layer, relative difference) in the order of the network."""
+    return tuple(_differences(found, expected).items())
+
+
+def gradient_differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """{name: difference, relative to the largest magnitude among the gradients of its layer}.
+
+    Of its layer, not of itself: a bias that a batch norm follows has a gradient of zero but for rounding.
+    """
+    largest: dict[str, float] = {}
+    for name, array in expected.items():
+        layer = name.rpartition(".")[0]
+        largest[layer] = max(largest.get(layer, 0.0), float(np.abs(array).max()))
+    return {
+        name: difference(found[name], array)[0] / (largest[name.rpartition(".")[0]] or 1.0)
+        if name in found
+        else float("nan")
+        for name, array in expected.items()
+    }
+
+
+def first_departure(differences: Iterable[tuple[str, float]], tolerance: float) -> Departure | None:
     """The first layer, in the order of the network, whose output departs by more than `tolerance`."""
-    for layer, output in expected.items():
-        relative = difference(found[layer], output)[1] if layer in found else float("nan")
+    upstream: list[float] = []
+    for layer, relative in differences:
         if not relative <= tolerance:
-            return Departure(layer, relative)
+            return Departure(layer, relative, len(upstream), max(upstream, default=0.0))
+        upstream.append(relative)
     return None

@@ -30,8 +30,10 @@ def parameters_against_multiply_adds(costs: Sequence[Cost], title: str, path: Pa
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for i, cost in enumerate(costs):
-        style = {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)]}
-        axes.scatter(cost.multiply_adds, cost.parameters, **style, s=60, alpha=0.8, label=cost.network)
+        color, marker = f"C{i % 10}", MARKERS[i % len(MARKERS)]
+        axes.scatter(
+            cost.multiply_adds, cost.parameters, color=color, marker=marker, s=60, alpha=0.8, label=cost.network
+        )
     figure.legend(loc="outside right upper")
     axes.set(xscale="log", yscale="log", title=title)
     axes.set_xlabel("multiply-adds of convolutions and linear layers, one image")

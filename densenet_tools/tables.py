@@ -57,18 +57,10 @@ def layers_table(title: str, rows: Sequence[spec.Layer], observed: dict[str, Obs
 
 
 def parity_table(title: str, comparisons: Sequence[Comparison]) -> Table:
-    """One row for each backend."""
-    table = _table(
-        "backend",
-        "output",
-        "parameters:",
-        "buffers:",
-        "max difference:",
-        "relative:",
-        "seconds:",
-        "agrees",
-        title=title,
-    )
+    """One row for each backend, with a column of relative differences for each check."""
+    checks = [f"{check.name}:" for check in comparisons[0].checks]
+    figures = ("parameters:", "buffers:", "max difference:", *checks, "seconds:")
+    table = _table("backend", "output", *figures, "agrees", title=title)
     for row in comparisons:
         table.add_row(
             row.backend,
@@ -76,7 +68,7 @@ def parity_table(title: str, comparisons: Sequence[Comparison]) -> Table:
             f"{row.parameters:,}",
             f"{row.buffers:,}",
             f"{row.absolute:.1e}",
-            f"{row.relative:.1e}",
+            *(f"{check.relative:.1e}" for check in row.checks),
             f"{row.seconds:.2f}",
             "yes" if row.agrees else "NO",
         )

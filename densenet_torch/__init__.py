@@ -7,12 +7,13 @@ except ImportError as error:
         "densenet_torch needs PyTorch, which is not installed: pip install 'densenet-reference[torch]'"
     ) from error
 
-from densenet_torch.interop import export_weights, load_weights, loss_and_gradients, predict, trace
+from densenet_torch.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
 from densenet_torch.model import ConvNet, build
 from densenet_torch.variants import *  # noqa: F403
 from densenet_torch.variants import __all__ as _variants
 
 __all__ = [
+    "RUNNING_UPDATE",
     "ConvNet",
     "build",
     "export_weights",

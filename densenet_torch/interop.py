@@ -11,6 +11,8 @@ from torch.nn import functional as F
 import spec
 from densenet_torch.model import ConvNet
 
+RUNNING_UPDATE = spec.RunningUpdate(unbiased=True)
+
 
 def load_weights(model: nn.Module, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""

@@ -7,7 +7,9 @@ from spec.densenet import DenseNetConfig, Stem, densenet
 from spec.errors import SpecError
 from spec.network import Network
 from spec.parameters import Shapes, Weights, initialize, is_buffer, randomize, shapes
+from spec.simplify import without_dropout
 from spec.squeeze_excitation import SqueezeExcitationConfig
+from spec.statistics import RunningUpdate
 from spec.variants import Published, load, load_config, names, published, schema, variant, variant_config
 from spec.weights import check_weights, read_weights
 
@@ -17,6 +19,7 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "Published",
+    "RunningUpdate",
     "Sequential",
     "Shapes",
     "SpecError",
@@ -41,4 +44,5 @@ __all__ = [
     "variant",
     "variant_config",
     "walk",
+    "without_dropout",
 ]

@@ -8,7 +8,8 @@ import pytest
 
 import spec
 from densenet_tools import images
-from densenet_tools.parity import TOLERANCE, compare, difference, first_departure
+from densenet_tools.parity import compare, difference, first_departure, layer_differences
+from densenet_tools.tolerance import OUTPUTS
 from tests.cases import CASES, VARIANTS, Case
 from tests.conftest import FRAMEWORKS, require
 
@@ -37,17 +38,26 @@ def test_logits_agree_at_the_published_size(name, dtype):
         assert result.agrees, result.problem
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_layer_agrees(case, backend):
-    network, batch = CASES[case].network, photographs(CASES[case])
-    weights = spec.randomize(spec.initialize(network, 0, np.float64), 0)
-    from spec import reference
+@pytest.mark.parametrize("case", [*CASES, *VARIANTS])
+def test_every_layer_agrees(case, backend_name):
+    require(backend_name)
+    case = (CASES | VARIANTS)[case]
+    (result,) = compare(case.network, [backend_name], photographs(case), "float64", checks=["layers"])
+    assert result.agrees, result.problem
+    assert [name for name, _ in result.layers] == [path for path, _ in spec.walk(case.network.root)]
+    assert max(relative for _, relative in result.layers) <= OUTPUTS["float64"]
 
-    found, expected = backend.build(network, dtype="float64"), reference.build(network)
-    backend.load_weights(found, weights)
-    reference.load_weights(expected, weights)
-    departure = first_departure(backend.trace(found, batch), reference.trace(expected, batch), TOLERANCE["float64"])
-    assert departure is None, departure
+
+def test_the_first_departure_comes_with_what_is_upstream_of_it():
+    ones = dict.fromkeys("abcd", np.ones(2))
+    found = ones | {"a": np.ones(2) + 1e-14, "c": np.array([1.0, 1.5]), "d": np.zeros(2)}
+    departure = first_departure(layer_differences(found, ones), 1e-12)
+    assert (departure.layer, departure.relative, departure.upstream) == ("c", 0.5, 2)
+    assert departure.upstream_relative == pytest.approx(1e-14, rel=0.01)
+    assert first_departure(layer_differences(ones, ones), 1e-12) is None
+    missing = first_departure(layer_differences({"a": ones["a"]}, ones), 1e-12)
+    assert missing.layer == "b"
+    assert np.isnan(missing.relative)
 
 
 def test_the_weights_really_exercise_batch_norm_and_biases():
@@ -95,5 +105,5 @@ def test_the_results_are_plain_data():
     plain = json.loads(json.dumps(dataclasses.asdict(result)))
     assert plain["network"] == "small"
     assert plain["output_shape"] == [2, 5]
-    assert plain["absolute"] == plain["relative"] == 0
+    assert plain["absolute"] == plain["checks"][0]["relative"] == 0
     assert plain["problem"] is plain["departure"] is None

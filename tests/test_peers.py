@@ -9,7 +9,8 @@ import pytest
 
 import spec
 from densenet_tools import images
-from densenet_tools.parity import TOLERANCE, difference
+from densenet_tools.parity import difference
+from densenet_tools.tolerance import OUTPUTS
 from spec import reference
 from tests.conftest import require
 
@@ -58,7 +59,7 @@ def test_keras_applications_agrees_once_the_epsilon_does(name, photograph, float
         their_layer.set_weights(our_layer.get_weights())
     found = np.asarray(theirs(photograph.transpose(0, 2, 3, 1).astype(np.float64), training=False))
     same = expected(name, photograph, np.float64, eps=1.001e-5)
-    assert difference(found, same)[1] <= TOLERANCE["float64"]
+    assert difference(found, same)[1] <= OUTPUTS["float64"]
     assert difference(found, expected(name, photograph, np.float64))[1] > 1e-9
 
 
@@ -78,7 +79,7 @@ def test_the_model_zoo_of_mxnet_agrees_at_224_pixels_only(name, photograph):
     for their_parameter, our_parameter in zip(*parameters, strict=True):  # both in the order of the network
         their_parameter.set_data(our_parameter.data())
     found = theirs(mx.nd.array(photograph)).asnumpy()
-    assert difference(found, expected(name, photograph, np.float32))[1] <= TOLERANCE["float32"]
+    assert difference(found, expected(name, photograph, np.float32))[1] <= OUTPUTS["float32"]
 
     larger = images.load([images.sample()], 1, (3, 256, 256)).astype(np.float32)
     found = theirs(mx.nd.array(larger)).asnumpy()

@@ -8,12 +8,12 @@ import pytest
 import spec
 from spec import layers, reference
 from spec.blocks import DenseLayer, SqueezeExcitation
-from spec.reference import apply
+from spec.reference import Pass, apply
 
 
 def run(node, x, **weights):
     weights = {f"layer.{name}": np.asarray(array) for name, array in weights.items()}
-    return apply(node, x, weights=weights, path="layer")
+    return apply(node, x, run=Pass(weights), path="layer")
 
 
 @pytest.mark.parametrize(("kernel_size", "stride", "padding"), [(1, 1, 0), (3, 1, 1), (3, 2, 1), (4, 3, 2), (7, 2, 3)])
@@ -74,10 +74,12 @@ def test_dropout_passes_everything_in_inference(rng):
 def test_a_dense_layer_appends_and_squeeze_excitation_scales(rng):
     x, new, gate = rng.normal(size=(1, 2, 3, 3)), rng.normal(size=(1, 4, 3, 3)), rng.uniform(size=(1, 2))
     dense = DenseLayer(2, 4, None, False, 0.0, None, 1e-5, 0.9)
-    out = apply(dense, x, new, weights={}, path="layer")
+    out = apply(dense, x, new, run=Pass({}), path="layer")
     assert (out[:, :2] == x).all()
     assert (out[:, 2:] == new).all()
-    assert (apply(SqueezeExcitation(2, 1, True), x, gate, weights={}, path="layer") == x * gate[:, :, None, None]).all()
+    assert (
+        apply(SqueezeExcitation(2, 1, True), x, gate, run=Pass({}), path="layer") == x * gate[:, :, None, None]
+    ).all()
 
 
 def test_it_refuses_to_run_without_weights():

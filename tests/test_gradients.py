@@ -1,0 +1,209 @@
+"""Loss, gradients and running statistics of a training pass agree, and the oracle's are right."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import spec
+import spec.blocks
+import spec.layers
+from densenet_tools import images
+from densenet_tools.parity import compare, gradient_differences
+from densenet_tools.tolerance import gradient_tolerance
+from spec import reference, statistics
+from tests.cases import CASES, VARIANTS, Case, small
+from tests.conftest import FRAMEWORKS, require
+
+LOGITS = [name for name, case in CASES.items() if case.network.gives_logits]
+# One of each family, and DenseNet with and without bottleneck; the slow run has all.
+FEW = ["densenet40_k12", "densenet100_k12_bc", "se_densenet121", "densenet_d2l", "alexnet", "se_googlenet", "resnet18"]
+
+
+def prepared(network: spec.Network, input_shape: tuple[int, ...], n: int = 4):
+    """The reference in float64 with random weights, images and labels."""
+    model = reference.build(spec.without_dropout(network))
+    reference.load_weights(model, spec.randomize(spec.initialize(network, 0, np.float64), 0))
+    batch = np.random.default_rng(1).normal(size=(n, *input_shape))
+    return model, batch, np.arange(n) % network.num_classes
+
+
+@pytest.mark.parametrize("case", LOGITS)
+def test_the_reference_has_the_gradients_that_its_loss_has(case):
+    """Central finite differences of the loss by some entries of every parameter, and of the input.
+
+    The step is 1e-6 of values of size one: the difference quotient is right to about 1e-9, unless a ReLU
+    or a max pool switches within the step, which is why the median over the entries of a tensor counts.
+    """
+    network, input_shape = CASES[case].network, CASES[case].input_shape
+    model, batch, labels = prepared(network, input_shape)
+    _, gradients, _ = reference.loss_and_gradients(model, batch, labels)
+    assert set(gradients) == {name for name in model.weights if not spec.is_buffer(name)} | {"input"}
+    rng, step = np.random.default_rng(2), 1e-6
+    for name, gradient in gradients.items():
+        values = batch if name == "input" else model.weights[name]
+        scale = max(abs(gradient).max(), 1e-3)
+        errors = []
+        for index in rng.choice(values.size, size=min(5, values.size), replace=False):
+            kept = values.flat[index]
+            losses = []
+            for value in (kept + step, kept - step):
+                values.flat[index] = value
+                losses.append(reference.loss_and_gradients(model, batch, labels)[0])
+            values.flat[index] = kept
+            errors.append(abs((losses[0] - losses[1]) / (2 * step) - gradient.flat[index]) / scale)
+        assert np.median(errors) < 1e-6, name
+
+
+def test_finite_differences_catch_a_wrong_gradient(monkeypatch):
+    """The control of the test above: a batch norm that treats its statistics as constants."""
+    from spec import backward, layers
+
+    def naive(node, gradient, x, *, run, path, gradients):
+        deviation = np.sqrt(x.var(axis=(0, 2, 3)) + node.eps)
+        normalized = (x - reference.per_channel(x.mean(axis=(0, 2, 3)))) / reference.per_channel(deviation)
+        gradients[f"{path}.bias"] = gradient.sum(axis=(0, 2, 3))
+        gradients[f"{path}.weight"] = (gradient * normalized).sum(axis=(0, 2, 3))
+        return (gradient * reference.per_channel(run.weights[f"{path}.weight"] / deviation),)
+
+    right = backward.pullback.dispatch(layers.BatchNorm)
+    backward.pullback.register(layers.BatchNorm, naive)
+    try:
+        with pytest.raises(AssertionError):
+            test_the_reference_has_the_gradients_that_its_loss_has("plain")
+    finally:
+        backward.pullback.register(layers.BatchNorm, right)
+
+
+def photographs(case: Case) -> np.ndarray:
+    return images.load([images.sample()], 3, case.input_shape)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", LOGITS)
+def test_gradients_agree(case, dtype, backend_name):
+    require(backend_name)
+    (result,) = compare(CASES[case].network, [backend_name], photographs(CASES[case]), dtype, checks=["gradients"])
+    assert [check.name for check in result.checks] == ["logits", "loss", "gradients", "statistics"]
+    assert result.agrees, result.problem
+
+
+@pytest.mark.parametrize("case", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)])
+def test_gradients_of_variants_agree(case, backend_name):
+    require(backend_name)
+    case = VARIANTS[case]
+    (result,) = compare(case.network, [backend_name], photographs(case), "float64", checks=["gradients"])
+    assert result.agrees, result.problem
+
+
+def test_running_statistics_after_a_step(backend_name):
+    """With a decay that float32 holds exactly: means agree, variances after the factor n / (n - 1) in PyTorch only."""
+    backend = require(backend_name)
+    network = small(bn_size=4, decay=0.875)
+    model, batch, labels = prepared(network, network.input_shape)
+    before = reference.export_weights(model)
+    _, _, expected = reference.loss_and_gradients(model, batch, labels)
+    native = backend.build(network, dtype="float64")
+    backend.load_weights(native, before)
+    _, _, found = backend.loss_and_gradients(native, batch, labels)
+    counts = statistics.counts(network, network.input_shape, len(batch))
+    assert counts["features.norm0"] == 4 * 20 * 20
+    assert counts["features.norm5"] == 4 * 5 * 5
+    for path, n in counts.items():
+        mean, var = f"{path}.running_mean", f"{path}.running_var"
+        assert found[mean] == pytest.approx(expected[mean], rel=1e-12, abs=1e-14)
+        found_batch, expected_batch = ((after[var] - 0.875 * before[var]) / 0.125 for after in (found, expected))
+        factor = n / (n - 1) if backend_name == "torch" else 1
+        assert found_batch == pytest.approx(factor * expected_batch, rel=1e-12)
+        assert found_batch != pytest.approx((n / (n - 1) if factor == 1 else 1) * expected_batch, rel=1e-6)
+
+
+def test_a_pass_leaves_the_model_as_it_was(backend_name):
+    backend = require(backend_name)
+    network = CASES["se_everywhere"].network
+    model, batch, labels = prepared(network, network.input_shape)
+    native = backend.build(network, dtype="float64")
+    backend.load_weights(native, model.weights)
+    first = backend.loss_and_gradients(backend_without_dropout(backend, network, model.weights), batch, labels)
+    again = backend.loss_and_gradients(backend_without_dropout(backend, network, model.weights), batch, labels)
+    assert first[0] == pytest.approx(again[0], rel=1e-14)
+    backend.loss_and_gradients(native, batch, labels)
+    assert all((array == model.weights[name]).all() for name, array in backend.export_weights(native).items())
+
+
+def backend_without_dropout(backend, network, weights):
+    native = backend.build(spec.without_dropout(network), dtype="float64")
+    backend.load_weights(native, weights)
+    return native
+
+
+def test_dropout_zeroes_its_share_and_scales_the_rest(backend_name):
+    """The masks are the frameworks' own; rate and scaling are the spec's."""
+    backend = require(backend_name)
+    rate = 0.25
+    chain = (("dropout", spec.layers.Dropout(rate)), ("flatten", spec.layers.Flatten()))
+    classifier = (("classifier", spec.layers.Linear(3 * 40 * 40, 1, bias=False)),)
+    network = spec.Network("dropped", spec.Sequential(chain + classifier), (3, 40, 40), num_classes=1)
+    native = backend.build(network, dtype="float64")
+    backend.load_weights(native, {"classifier.weight": np.ones((1, 4800))})
+    ones = np.ones((2, 3, 40, 40))
+    assert backend.predict(native, ones) == pytest.approx(4800.0)
+    outputs = training_output(backend_name, native, ones)
+    kept = outputs * (1 - rate) / 4800  # the share of values that are not zero, as each is 1 / (1 - rate)
+    assert kept == pytest.approx(1 - rate, abs=0.04)
+    assert set(np.round(outputs * (1 - rate), 6) % 1) == {0.0}
+    assert outputs[0] != outputs[1]
+
+
+def training_output(backend_name: str, model, batch: np.ndarray) -> np.ndarray:
+    """(N,) outputs of a network of one class in training mode, natively."""
+    if backend_name == "torch":
+        import torch
+
+        return model.train()(torch.from_numpy(batch)).detach().numpy()[:, 0]
+    if backend_name == "mxnet":
+        import mxnet as mx
+
+        with mx.autograd.record():
+            return model(mx.nd.array(batch, dtype="float64")).asnumpy()[:, 0]
+    return np.asarray(model(batch.transpose(0, 2, 3, 1), training=True))[:, 0]
+
+
+def test_gradients_are_relative_to_their_layer():
+    expected = {"conv.weight": np.array([2.0]), "conv.bias": np.array([0.0]), "input": np.array([0.5])}
+    found = {"conv.weight": np.array([2.0]), "conv.bias": np.array([1e-6]), "input": np.array([0.25])}
+    assert gradient_differences(found, expected) == {"conv.weight": 0.0, "conv.bias": 5e-7, "input": 0.5}
+    assert np.isnan(gradient_differences({}, expected)["input"])
+
+
+def test_the_tolerance_in_float32_grows_with_depth_and_width():
+    shallow, deep = (gradient_tolerance(small(block_config=blocks)) for blocks in ([1], [4, 4]))
+    narrow, wide = (gradient_tolerance(small(stem={"channels": channels})) for channels in (6, 600))
+    assert shallow < deep < 0.01
+    assert narrow < wide
+    assert gradient_tolerance(small()) == gradient_tolerance(dataclasses.replace(small(), name="other"))
+
+
+def test_every_node_kind_and_branch_is_among_the_small_networks():
+    nodes = [node for case in CASES.values() for _, node in spec.walk(case.network.root)]
+    kinds = {type(node) for node in nodes}
+    assert kinds == {*spec.layers.Leaf.__args__, *spec.blocks.Composite.__args__}
+    dense = [node for node in nodes if isinstance(node, spec.blocks.DenseLayer)]
+    assert {(node.bn_size is None, node.squeeze_excitation is None, node.dropout > 0) for node in dense} >= {
+        (True, True, False),
+        (False, True, False),
+        (True, False, False),
+        (False, True, True),
+        (False, False, True),
+    }
+    residual = [node for node in nodes if isinstance(node, spec.blocks.Residual)]
+    assert {(node.projection, node.projection_norm) for node in residual} == {
+        (False, False),
+        (True, False),
+        (True, True),
+    }
+    assert {node.squeeze_excitation is None for node in residual} == {True, False}
+    assert {node.stride for node in residual} == {1, 2}
+    for kind in (spec.layers.Conv, spec.layers.Linear, spec.blocks.SqueezeExcitation, spec.blocks.Transition):
+        assert {node.bias for node in nodes if isinstance(node, kind)} == {True, False}, kind
+    assert FRAMEWORKS == ["torch", "mxnet", "keras"]
