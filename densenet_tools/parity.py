@@ -217,20 +217,24 @@ def layer_differences(
 
 
 def gradient_differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """{name: difference, relative to the largest magnitude among the gradients of its layer}.
-
-    Of its layer, not of itself: a bias that a batch norm follows has a gradient of zero but for rounding.
-    """
+    """{name: difference, relative to the largest magnitude among the gradients of its group}."""
     largest: dict[str, float] = {}
     for name, array in expected.items():
-        layer = name.rpartition(".")[0]
-        largest[layer] = max(largest.get(layer, 0.0), float(np.abs(array).max()))
+        largest[_group(name)] = max(largest.get(_group(name), 0.0), float(np.abs(array).max()))
     return {
-        name: difference(found[name], array)[0] / (largest[name.rpartition(".")[0]] or 1.0)
-        if name in found
-        else float("nan")
+        name: difference(found[name], array)[0] / (largest[_group(name)] or 1.0) if name in found else float("nan")
         for name, array in expected.items()
     }
+
+
+def _group(name: str) -> str:
+    """The layer of a parameter; for those of a gate inside a dense layer or residual block, that block's convolution.
+
+    A batch norm undoes a shift or a common scale of its input. So a bias before it has a gradient of zero
+    but for rounding, and a gate before it nearly so: relative to themselves both are noise.
+    """
+    block, gate, _ = name.rpartition(".se.")
+    return f"{block}.conv1" if gate and "." in block else name.rpartition(".")[0]
 
 
 def first_departure(differences: Iterable[tuple[str, float]], tolerance: float) -> Departure | None:

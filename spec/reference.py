@@ -86,17 +86,30 @@ def loss_and_gradients(model: Reference, images: np.ndarray, labels: np.ndarray)
     """
     from spec.backward import backward  # it stands on this module
 
-    model.network.check_batch(images, labels)
     run = _pass(model, training=True)
-    logits = forward(model.network.root, "", images.astype(model.dtype), run, record=True)
+    loss, of_logits = _cross_entropy(model, images, labels, run, record=True)
+    gradients: Weights = {}
+    of_input = backward(model.network.root, "", of_logits, run, gradients)
+    ordered = {name: gradients[name] for name in model.weights if not is_buffer(name)}
+    return loss, ordered | {"input": of_input}, run.statistics
+
+
+def training_loss(model: Reference, images: np.ndarray, labels: np.ndarray) -> float:
+    """The loss of loss_and_gradients alone."""
+    return _cross_entropy(model, images, labels, _pass(model, training=True))[0]
+
+
+def _cross_entropy(
+    model: Reference, images: np.ndarray, labels: np.ndarray, run: Pass, record: bool = False
+) -> tuple[float, np.ndarray]:
+    """The mean cross-entropy, and its gradient by the logits (N, num_classes)."""
+    model.network.check_batch(images, labels)
+    logits = forward(model.network.root, "", images.astype(model.dtype), run, record)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     picked = np.eye(model.network.num_classes, dtype=logits.dtype)[labels]
     loss = -(log_probabilities * picked).sum(axis=1).mean()
-    gradients: Weights = {}
-    of_input = backward(model.network.root, "", (np.exp(log_probabilities) - picked) / len(labels), run, gradients)
-    ordered = {name: gradients[name] for name in model.weights if not is_buffer(name)}
-    return float(loss), ordered | {"input": of_input}, run.statistics
+    return float(loss), (np.exp(log_probabilities) - picked) / len(labels)
 
 
 def _pass(model: Reference, training: bool = False) -> Pass:

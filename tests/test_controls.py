@@ -1,8 +1,14 @@
-"""Broken twins: small faults that the comparison must catch, and at the layer where they sit."""
+"""Broken twins: named mutants with one small fault each, and the check that must catch each of them.
+
+A mutant is PyTorch's backend with another spec, a patched model or spoiled weights. The comparison is the one
+that `densenet parity` makes; a mutant that survived it would be a hole in the suite.
+"""
 
 import dataclasses
-import importlib
 import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,91 +18,58 @@ import spec.blocks
 import spec.layers
 from densenet_tools import backends
 from densenet_tools.parity import compare
-from tests.cases import SMALL, small, squeezed
+from tests.cases import CLASSIC, SMALL, small, squeezed
 from tests.conftest import require
 
 NETWORK = small(bn_size=4, compression=0.5, **squeezed("final"))
 
 
-def twin(monkeypatch, **changed) -> None:
-    """Replaces functions of PyTorch's backend."""
-    names = ("build", "load_weights", "export_weights", "predict", "trace")
-    functions = {name: getattr(require("torch"), name) for name in names} | changed
-    original = backends.get
-    monkeypatch.setattr(
-        backends, "get", lambda name: types.SimpleNamespace(**functions) if name == "torch" else original(name)
-    )
+@dataclass(frozen=True)
+class Mutant:
+    """A fault, the network it shows in, and a part of the sentence that must report it."""
+
+    caught_by: str
+    network: spec.Network = NETWORK
+    nodes: Callable[[spec.Network], spec.Network] | None = None
+    model: Callable[[Any], None] | None = None
+    weights: Callable[[spec.Weights], None] | None = None
+    gradients: Callable[[spec.Weights], None] | None = None
+    strict: bool = True
 
 
-def problem(network: spec.Network = NETWORK, dtype: str = "float32") -> str | None:
-    images = np.random.default_rng(0).normal(size=(2, *network.input_shape))
-    (result,) = compare(network, ["torch"], images, dtype)
-    assert result.agrees == (result.problem is None)
-    return result.problem
+def at(layer: str) -> str:
+    return f"first at layer {layer} "
 
 
-def replaced(node, kind, **changes):
-    """The tree with `changes` made to every node of a kind."""
-    if isinstance(node, kind):
-        return dataclasses.replace(node, **changes)
-    if isinstance(node, spec.Sequential):
-        return spec.Sequential(tuple((name, replaced(child, kind, **changes)) for name, child in node.children))
-    if isinstance(node, spec.blocks.DenseBlock):
-        return spec.blocks.DenseBlock(tuple(replaced(layer, kind, **changes) for layer in node.layers))
-    return node
+COUNTS = "parameters and"
+GRADIENTS = "in gradients, most at "
+STATISTICS = "in statistics, most at "
 
 
-def build_of_another_spec(kind, **changes):
-    def build(network, dtype):
-        other = dataclasses.replace(network, root=replaced(network.root, kind, **changes))
-        return importlib.import_module("densenet_torch").build(other, dtype=dtype)
+def replaced(network: spec.Network, kind: type, **changes: Any) -> spec.Network:
+    """The network with `changes` made to every node of a kind."""
 
-    return build
+    def change(node):
+        if isinstance(node, kind):
+            return dataclasses.replace(node, **{k: v(node) if callable(v) else v for k, v in changes.items()})
+        if isinstance(node, spec.Sequential):
+            return spec.Sequential(tuple((name, change(child)) for name, child in node.children))
+        if isinstance(node, spec.blocks.DenseBlock):
+            return spec.blocks.DenseBlock(tuple(change(layer) for layer in node.layers))
+        return node
 
-
-def test_the_unchanged_twin_passes(monkeypatch):
-    twin(monkeypatch)
-    assert problem() is None
-    assert problem(dtype="float64") is None
-
-
-@pytest.mark.parametrize(
-    ("kind", "changes", "layer"),
-    [
-        (spec.layers.BatchNorm, {"eps": 1e-3}, "features.norm0"),
-        (spec.layers.BatchNorm, {"eps": 1.1e-4}, "features.norm0"),
-        (spec.blocks.DenseLayer, {"eps": 1e-3}, "features.denseblock1.denselayer1.norm1"),
-        (spec.blocks.Transition, {"eps": 1e-3}, "features.transition1.norm"),
-        (spec.layers.Conv, {"padding": 2}, "features.conv0"),
-        (spec.layers.Conv, {"stride": 3}, "features.conv0"),
-    ],
-)
-def test_another_number_is_caught_at_its_layer(monkeypatch, kind, changes, layer):
-    twin(monkeypatch, build=build_of_another_spec(kind, **changes))
-    assert f"first at layer {layer} " in problem()
+    return dataclasses.replace(network, root=change(network.root))
 
 
-def test_an_epsilon_of_1001e5_as_in_keras_applications_is_caught_in_float64(monkeypatch):
-    twin(monkeypatch, build=build_of_another_spec(spec.layers.BatchNorm, eps=1.001e-5))
-    assert "first at layer features.norm0 " in problem(dtype="float64")
+def every(kind: type, **changes: Any) -> Callable[[spec.Network], spec.Network]:
+    return lambda network: replaced(network, kind, **changes)
 
 
-def test_a_missing_or_extra_bias_is_caught_by_the_counts(monkeypatch):
-    twin(
-        monkeypatch, build=build_of_another_spec(spec.layers.Conv, bias=True), load_weights=lambda model, weights: None
-    )
-    assert "parameters" in problem()
-
-
-def patched(change):
-    """PyTorch's build with `change` applied to the model."""
-
-    def build(network, dtype):
-        model = importlib.import_module("densenet_torch").build(network, dtype=dtype)
-        change(model)
-        return model
-
-    return build
+def reordered(network: spec.Network) -> spec.Network:
+    """Squeeze-and-excitation after the last norm instead of before it."""
+    (name, features), *head = network.root.children
+    *body, se, norm = features.children
+    return dataclasses.replace(network, root=spec.Sequential(((name, spec.Sequential((*body, norm, se))), *head)))
 
 
 def swap_concatenation(model):
@@ -105,6 +78,15 @@ def swap_concatenation(model):
     layer = model.features.denseblock1.denselayer2
     layer.forward = lambda x: torch.cat(
         [layer.conv2(layer.relu2(layer.norm2(layer.conv1(layer.relu1(layer.norm1(x)))))), x], dim=1
+    )
+
+
+def detach_skip_connection(model):
+    import torch
+
+    layer = model.features.denseblock1.denselayer2
+    layer.forward = lambda x: torch.cat(
+        [x.detach(), layer.conv2(layer.relu2(layer.norm2(layer.conv1(layer.relu1(layer.norm1(x))))))], dim=1
     )
 
 
@@ -132,103 +114,195 @@ def ceil_mode(model):
     model.features.transition1.pool.ceil_mode = True
 
 
-def skip_excitation(model):
+def pool_over_zeros(model):
     import torch
 
-    model.features.se = torch.nn.Identity()
+    pool = model.features.pool0
+    pool.forward = lambda x: torch.nn.functional.max_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1)), 3, 2)
+
+
+def squeeze_by_maximum(model):
+    import torch
+
+    model.features.se.pool = torch.nn.AdaptiveMaxPool2d(1)
 
 
 def stay_in_training_mode(model):
-    model.features.norm5.eval = model.features.norm5.train = lambda *_: model.features.norm5
-    model.features.norm5.training = True
+    norm = model.features.norm5
+    norm.train = lambda *_: norm
+    norm.training = True
 
 
-@pytest.mark.parametrize(
-    ("change", "layer"),
-    [
-        (swap_concatenation, "features.denseblock1.denselayer2"),
-        (swap_norm_and_relu, "features.transition1.norm"),
-        (drop_last_relu, "relu"),
-        (same_padding, "features.conv0"),
-        (ceil_mode, "features.transition1.pool"),
-    ],
-)
-def test_a_changed_computation_is_caught_at_its_layer(monkeypatch, change, layer):
-    twin(monkeypatch, build=patched(change))
-    network = dataclasses.replace(NETWORK, input_shape=(3, 42, 42))
-    assert f"first at layer {layer} " in problem(network)
+def flatten_channels_last(model):
+    model.flatten.forward = lambda x: x.permute(0, 2, 3, 1).flatten(1)
 
 
-def test_max_pool_padding_with_zeros_is_caught_before_a_relu(monkeypatch):
+def project_nothing(model):
+    """An identity shortcut where the stride asks for a projection: every second pixel, zeros for new channels."""
     import torch
 
-    def zero_padding(model):
-        pool = model.features.pool0
-        pool.forward = lambda x: torch.nn.functional.max_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1)), 3, 2)
-
-    twin(monkeypatch, build=patched(zero_padding))
-    assert "first at layer features.pool0 " in problem(SMALL["pool_on_negatives"])
-    assert problem(NETWORK) is None, "after a ReLU the two are the same"
-
-
-def loaded(change):
-    """PyTorch's load_weights with `change` applied to a copy of the weights."""
-
-    def load_weights(model, weights):
-        weights = dict(weights)
-        change(weights)
-        importlib.import_module("densenet_torch").load_weights(model, weights)
-
-    return load_weights
-
-
-def flip_kernels(weights):
-    name = "features.denseblock1.denselayer1.conv2.weight"
-    weights[name] = weights[name][:, :, ::-1, ::-1].copy()
-
-
-def transpose_kernels(weights):
-    name = "features.conv0.weight"
-    weights[name] = weights[name].swapaxes(2, 3).copy()
-
-
-def forget_running_variance(weights):
-    name = "features.norm5.running_var"
-    weights[name] = np.ones_like(weights[name])
-
-
-def exchange_neighbours(weights):
-    a, b = (f"features.denseblock1.denselayer{i}.conv2.weight" for i in (1, 2))
-    weights[a], weights[b] = weights[b], weights[a]
-
-
-def exchange_scale_and_shift(weights):
-    weights["features.norm0.weight"], weights["features.norm0.bias"] = (
-        weights["features.norm0.bias"],
-        weights["features.norm0.weight"],
+    conv = model.layer1.downsample[0]
+    model.layer1.downsample.forward = lambda x: (
+        torch.nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, 2)) + 0 * conv(x)
     )
 
 
-@pytest.mark.parametrize(
-    ("change", "layer"),
-    [
-        (flip_kernels, "features.denseblock1.denselayer1.conv2"),
-        (transpose_kernels, "features.conv0"),
-        (forget_running_variance, "features.norm5"),
-        (exchange_neighbours, "features.denseblock1.denselayer1.conv2"),
-        (exchange_scale_and_shift, "features.norm0"),
-    ],
-)
-def test_weights_that_mean_something_else_are_caught_at_their_layer(monkeypatch, change, layer):
-    twin(monkeypatch, load_weights=loaded(change))
-    assert f"first at layer {layer} " in problem()
+def add_after_relu(model):
+    import torch
+
+    block = model.layer1
+    block.forward = lambda x: torch.relu(block.bn2(block.conv2(block.relu1(block.bn1(block.conv1(x)))))) + x
 
 
-def test_training_mode_left_on_is_caught(monkeypatch):
-    twin(monkeypatch, build=patched(stay_in_training_mode))
-    assert "first at layer features.norm5 " in problem()
+def exchange_branches(model):
+    import torch
+
+    block = model.a
+    block.forward = lambda x: torch.cat(
+        [
+            block.relu1(block.conv1(x)),
+            block.relu3(block.conv3(block.reduce3(x))),
+            block.relu2(block.conv2(block.reduce2(x))),
+            block.relu4(block.conv4(block.pool4(x))),
+        ],
+        dim=1,
+    )
 
 
-def test_a_skipped_module_is_caught_by_the_counts(monkeypatch):
-    twin(monkeypatch, build=patched(skip_excitation), load_weights=lambda model, weights: None)
-    assert "parameters" in problem()
+def spoiled(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[spec.Weights], None]:
+    return lambda weights: weights.update({name: change(weights[name])})
+
+
+def exchanged(a: str, b: str) -> Callable[[spec.Weights], None]:
+    return lambda weights: weights.update({a: weights[b], b: weights[a]})
+
+
+LAYER = "features.denseblock1.denselayer1"
+BatchNorm = spec.layers.BatchNorm
+MUTANTS = {
+    "epsilon 1e-3": Mutant(at("features.norm0"), nodes=every(BatchNorm, eps=1e-3)),
+    "epsilon 1.001e-5": Mutant(at("features.norm0"), nodes=every(BatchNorm, eps=1.001e-5)),
+    "epsilon of dense layers": Mutant(at(f"{LAYER}.norm1"), nodes=every(spec.blocks.DenseLayer, eps=1e-3)),
+    "epsilon of transitions": Mutant(at("features.transition1.norm"), nodes=every(spec.blocks.Transition, eps=1e-3)),
+    "momentum swapped": Mutant(STATISTICS, nodes=every(BatchNorm, decay=0.1)),
+    "stem padded SAME": Mutant(at("features.conv0"), model=same_padding),
+    "stem padding 2": Mutant(at("features.conv0"), nodes=every(spec.layers.Conv, padding=2)),
+    "stem stride 3": Mutant(at("features.conv0"), nodes=every(spec.layers.Conv, stride=3)),
+    "ceil_mode": Mutant(
+        at("features.transition1.pool"), dataclasses.replace(NETWORK, input_shape=(3, 42, 42)), model=ceil_mode
+    ),
+    "max pool over zeros": Mutant(at("features.pool0"), SMALL["pool_on_negatives"], model=pool_over_zeros),
+    "concatenation swapped": Mutant(at("features.denseblock1.denselayer2"), model=swap_concatenation),
+    "skip connection detached": Mutant(GRADIENTS, model=detach_skip_connection),
+    "linear transposed": Mutant(at("classifier"), weights=spoiled("classifier.weight", lambda w: w.T.reshape(w.shape))),
+    "kernel flipped": Mutant(
+        at(f"{LAYER}.conv2"), weights=spoiled(f"{LAYER}.conv2.weight", lambda w: w[:, :, ::-1, ::-1])
+    ),
+    "kernel transposed": Mutant(
+        at("features.conv0"), weights=spoiled("features.conv0.weight", lambda w: w.swapaxes(2, 3))
+    ),
+    "batch norm and ReLU swapped": Mutant(at("features.transition1.norm"), model=swap_norm_and_relu),
+    "last ReLU missing": Mutant(at("relu"), model=drop_last_relu),
+    "convolution biased": Mutant(COUNTS, nodes=every(spec.layers.Conv, bias=True), strict=False),
+    "compression rounded up": Mutant(
+        COUNTS,
+        small(bn_size=4, compression=0.45),
+        nodes=lambda network: small(bn_size=4, compression=0.5),
+        strict=False,
+    ),
+    "squeeze-and-excitation one channel wider": Mutant(
+        COUNTS,
+        nodes=every(spec.blocks.SqueezeExcitation, hidden_channels=lambda node: node.hidden_channels + 1),
+        strict=False,
+    ),
+    "squeeze-and-excitation after the norm": Mutant(at("features.se.pool"), nodes=reordered),
+    "squeezed by the maximum": Mutant(at("features.se.pool"), model=squeeze_by_maximum),
+    "running variance not loaded": Mutant(
+        at("features.norm5"), weights=spoiled("features.norm5.running_var", np.ones_like)
+    ),
+    "weights of neighbours exchanged": Mutant(
+        at(f"{LAYER}.conv2"),
+        weights=exchanged(f"{LAYER}.conv2.weight", f"{LAYER.replace('layer1', 'layer2')}.conv2.weight"),
+    ),
+    "scale and shift exchanged": Mutant(
+        at("features.norm0"), weights=exchanged("features.norm0.weight", "features.norm0.bias")
+    ),
+    "training mode left on": Mutant(at("features.norm5"), model=stay_in_training_mode),
+    "channels last flattened as channels first": Mutant(
+        at("flatten"), CLASSIC["flattened"], model=flatten_channels_last
+    ),
+    "gradient of one parameter dropped": Mutant(
+        f"{GRADIENTS}features.norm0.bias", gradients=spoiled("features.norm0.bias", np.zeros_like)
+    ),
+    "projection missing": Mutant(at("layer1.downsample"), CLASSIC["residual_strided"], model=project_nothing),
+    "residual added after the ReLU": Mutant(at("layer1"), CLASSIC["residual"], model=add_after_relu),
+    "Inception branches in another order": Mutant(at("a"), CLASSIC["inception"], model=exchange_branches),
+}
+
+
+def backend_of(mutant: Mutant) -> types.SimpleNamespace:
+    """PyTorch's backend with the fault."""
+    import densenet_torch
+
+    def build(network, dtype):
+        model = densenet_torch.build(mutant.nodes(network) if mutant.nodes else network, dtype)
+        model.network = network
+        if mutant.model:
+            mutant.model(model)
+        return model
+
+    def load_weights(model, weights):
+        weights = dict(weights)
+        if mutant.weights:
+            mutant.weights(weights)
+        if mutant.strict:
+            densenet_torch.load_weights(model, {k: np.ascontiguousarray(v) for k, v in weights.items()})
+
+    def loss_and_gradients(model, images, labels):
+        loss, gradients, statistics = densenet_torch.loss_and_gradients(model, images, labels)
+        if mutant.gradients:
+            mutant.gradients(gradients)
+        return loss, gradients, statistics
+
+    functions = {name: getattr(densenet_torch, name) for name in densenet_torch.__all__}
+    changed = {"build": build, "load_weights": load_weights, "loss_and_gradients": loss_and_gradients}
+    return types.SimpleNamespace(**functions | changed)
+
+
+def problem(mutant: Mutant, monkeypatch: pytest.MonkeyPatch, dtype: str = "float64") -> str | None:
+    """What the comparison says of a mutant; None if it finds nothing."""
+    require("torch")
+    original = backends.get
+    monkeypatch.setattr(backends, "get", lambda name: backend_of(mutant) if name == "torch" else original(name))
+    images = np.random.default_rng(0).normal(size=(3, *mutant.network.input_shape))
+    (result,) = compare(mutant.network, ["torch"], images, dtype, checks=["layers", "gradients"])
+    assert result.agrees == (result.problem is None)
+    return result.problem
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_caught_by_its_check(name, monkeypatch):
+    found = problem(MUTANTS[name], monkeypatch)
+    assert found is not None, "the mutant survived"
+    assert MUTANTS[name].caught_by in found
+
+
+@pytest.mark.parametrize("network", sorted({mutant.network.name for mutant in MUTANTS.values()}))
+def test_without_the_fault_nothing_is_found(network, monkeypatch):
+    for mutant in MUTANTS.values():
+        if mutant.network.name == network:
+            assert problem(Mutant("", mutant.network), monkeypatch) is None
+
+
+def test_there_are_as_many_as_promised():
+    assert len(MUTANTS) >= 20
+    assert {mutant.caught_by for mutant in MUTANTS.values()} >= {COUNTS, GRADIENTS, STATISTICS}
+
+
+def test_float32_is_too_coarse_for_the_epsilon_of_keras_applications(monkeypatch):
+    """Why the suite runs in float64 too."""
+    assert problem(MUTANTS["epsilon 1.001e-5"], monkeypatch, dtype="float32") is None
+
+
+def test_padding_with_zeros_is_no_fault_after_a_relu(monkeypatch):
+    assert problem(Mutant("", model=pool_over_zeros), monkeypatch) is None

@@ -49,7 +49,7 @@ def test_the_reference_has_the_gradients_that_its_loss_has(case):
             losses = []
             for value in (kept + step, kept - step):
                 values.flat[index] = value
-                losses.append(reference.loss_and_gradients(model, batch, labels)[0])
+                losses.append(reference.training_loss(model, batch, labels))
             values.flat[index] = kept
             errors.append(abs((losses[0] - losses[1]) / (2 * step) - gradient.flat[index]) / scale)
         assert np.median(errors) < 1e-6, name
@@ -88,7 +88,9 @@ def test_gradients_agree(case, dtype, backend_name):
     assert result.agrees, result.problem
 
 
-@pytest.mark.parametrize("case", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)])
+@pytest.mark.parametrize(
+    "case", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name not in FEW)]
+)
 def test_gradients_of_variants_agree(case, backend_name):
     require(backend_name)
     case = VARIANTS[case]
@@ -151,7 +153,7 @@ def test_dropout_zeroes_its_share_and_scales_the_rest(backend_name):
     outputs = training_output(backend_name, native, ones)
     kept = outputs * (1 - rate) / 4800  # the share of values that are not zero, as each is 1 / (1 - rate)
     assert kept == pytest.approx(1 - rate, abs=0.04)
-    assert set(np.round(outputs * (1 - rate), 6) % 1) == {0.0}
+    assert outputs * (1 - rate) == pytest.approx(np.round(outputs * (1 - rate)), rel=1e-6)  # MXNet: 1 / 0.75 in float32
     assert outputs[0] != outputs[1]
 
 
