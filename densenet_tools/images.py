@@ -19,11 +19,14 @@ def load(paths: Sequence[Path], count: int, shape: tuple[int, int, int]) -> np.n
     """`count` images (N, C, H, W) in float64, taken from the photographs in turn.
 
     The first crop of each photograph is central, later ones are shifted and mirrored, always in the
-    same way. One channel means gray; beyond three, red, green and blue repeat.
+    same way. One channel means gray; beyond three, red, green and blue repeat. Values are dithered by up to
+    half a gray level, always alike: photographs have patches of equal values, and a max pool over equal
+    values has no one gradient.
     """
     photographs = [_open(path) for path in paths]
     crops = [_crop(photographs[i % len(paths)], i // len(paths), shape[1:]) for i in range(count)]
-    return np.stack([_normalized(crop, shape[0]) for crop in crops])
+    images = np.stack([_normalized(crop, shape[0]) for crop in crops])
+    return images + np.random.default_rng(0).uniform(-0.5, 0.5, images.shape) / 255 / STD.mean()
 
 
 def sample() -> Path:

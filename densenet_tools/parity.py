@@ -1,7 +1,7 @@
 """Compares backends with the NumPy reference: the same weights, the same images, the same numbers out."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -164,15 +164,23 @@ def _training_checks(run: _Run, reference: _Run) -> list[Check]:
     update = run.backend.RUNNING_UPDATE
     expected_after = statistics.expected(run.network, reference.weights, reference_after, counts, update)
     tolerance = OUTPUTS[run.dtype]
+    if run.dtype == "float64":
+        bar, size = GRADIENTS["float64"], _largest
+    else:
+        bar, size = gradient_tolerance(run.network), _euclidean
     return [
         Check("loss", difference(np.array(loss), np.array(expected_loss))[1], tolerance, "loss"),
-        _worst(
-            "gradients",
-            gradient_differences(gradients, expected_gradients),
-            GRADIENTS[run.dtype] if run.dtype == "float64" else gradient_tolerance(run.network),
-        ),
-        _worst("statistics", _differences(after, expected_after), tolerance),
+        _worst("gradients", gradient_differences(gradients, expected_gradients, size), bar),
+        _worst("statistics", statistic_differences(after, expected_after), tolerance),
     ]
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.abs(array).max())
+
+
+def _euclidean(array: np.ndarray) -> float:
+    return float(np.linalg.norm(array))
 
 
 def _worst(name: str, differences: Mapping[str, float], tolerance: float) -> Check:
@@ -216,25 +224,41 @@ def layer_differences(
     return tuple(_differences(found, expected).items())
 
 
-def gradient_differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """{name: difference, relative to the largest magnitude among the gradients of its group}."""
+def gradient_differences(
+    found: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    size: Callable[[np.ndarray], float] = _largest,
+) -> dict[str, float]:
+    """{name: size of the difference, relative to the largest gradient in its group}; NaN for what is missing."""
     largest: dict[str, float] = {}
     for name, array in expected.items():
-        largest[_group(name)] = max(largest.get(_group(name), 0.0), float(np.abs(array).max()))
+        largest[_group(name)] = max(largest.get(_group(name), 0.0), size(array))
     return {
-        name: difference(found[name], array)[0] / (largest[_group(name)] or 1.0) if name in found else float("nan")
+        name: size(found[name].astype("float64") - array) / (largest[_group(name)] or 1.0)
+        if name in found and found[name].shape == array.shape
+        else float("nan")
         for name, array in expected.items()
     }
 
 
-def _group(name: str) -> str:
-    """The layer of a parameter; for those of a gate inside a dense layer or residual block, that block's convolution.
+def statistic_differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """{name: relative difference}; a mean's is relative to the deviation too, as values of that size were added up."""
+    differences = _differences(found, expected)
+    for name in (name for name in differences if name.endswith(".running_mean")):
+        deviation = np.sqrt(expected[name.replace("running_mean", "running_var")].max())
+        largest = max(deviation, np.abs(expected[name]).max())
+        differences[name] = difference(found[name], expected[name])[0] / largest if name in found else float("nan")
+    return differences
 
-    A batch norm undoes a shift or a common scale of its input. So a bias before it has a gradient of zero
-    but for rounding, and a gate before it nearly so: relative to themselves both are noise.
+
+def _group(name: str) -> str:
+    """The container or composite whose layer a parameter belongs to; a gate's belong to the block they gate.
+
+    A batch norm undoes a shift or a scale of its input, so what only shifts or scales that input (a bias, a
+    gate, a convolution of one channel) has a gradient of zero but for rounding: relative to itself it is noise.
     """
-    block, gate, _ = name.rpartition(".se.")
-    return f"{block}.conv1" if gate and "." in block else name.rpartition(".")[0]
+    layer = name.rpartition(".")[0]
+    return name if not layer else layer.rpartition(".")[0].removesuffix(".se")
 
 
 def first_departure(differences: Iterable[tuple[str, float]], tolerance: float) -> Departure | None:

@@ -171,17 +171,24 @@ def training_output(backend_name: str, model, batch: np.ndarray) -> np.ndarray:
     return np.asarray(model(batch.transpose(0, 2, 3, 1), training=True))[:, 0]
 
 
-def test_gradients_are_relative_to_their_layer():
-    expected = {"conv.weight": np.array([2.0]), "conv.bias": np.array([0.0]), "input": np.array([0.5])}
-    found = {"conv.weight": np.array([2.0]), "conv.bias": np.array([1e-6]), "input": np.array([0.25])}
-    assert gradient_differences(found, expected) == {"conv.weight": 0.0, "conv.bias": 5e-7, "input": 0.5}
+def test_gradients_are_relative_to_the_block_they_are_in():
+    expected = {"a.conv.weight": 2.0, "a.conv.bias": 0.0, "a.se.fc1.bias": 0.0, "b.norm.bias": 4.0, "input": 0.5}
+    found = {"a.conv.weight": 2.0, "a.conv.bias": 1e-6, "a.se.fc1.bias": 2e-6, "b.norm.bias": 4.0, "input": 0.25}
+    expected, found = ({name: np.array([value]) for name, value in each.items()} for each in (expected, found))
+    assert gradient_differences(found, expected) == {
+        "a.conv.weight": 0.0,
+        "a.conv.bias": 5e-7,
+        "a.se.fc1.bias": 1e-6,
+        "b.norm.bias": 0.0,
+        "input": 0.5,
+    }
     assert np.isnan(gradient_differences({}, expected)["input"])
 
 
 def test_the_tolerance_in_float32_grows_with_depth_and_width():
     shallow, deep = (gradient_tolerance(small(block_config=blocks)) for blocks in ([1], [4, 4]))
     narrow, wide = (gradient_tolerance(small(stem={"channels": channels})) for channels in (6, 600))
-    assert shallow < deep < 0.01
+    assert shallow < deep < 0.1
     assert narrow < wide
     assert gradient_tolerance(small()) == gradient_tolerance(dataclasses.replace(small(), name="other"))
 
