@@ -8,18 +8,24 @@ except ImportError as error:
         "pip install 'densenet-reference[keras]'"
     ) from error
 
+from densenet_keras.executors import EXECUTORS
 from densenet_keras.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
 from densenet_keras.model import build
+from densenet_keras.train import set_learning_rate, sgd, step
 from densenet_keras.variants import *  # noqa: F403
 from densenet_keras.variants import __all__ as _variants
 
 __all__ = [
+    "EXECUTORS",
     "RUNNING_UPDATE",
     "build",
     "export_weights",
     "load_weights",
     "loss_and_gradients",
     "predict",
+    "set_learning_rate",
+    "sgd",
+    "step",
     "trace",
     *_variants,
 ]

@@ -30,6 +30,7 @@ def load_weights(model: ConvNet, weights: spec.Weights) -> None:
 
 def export_weights(model: ConvNet) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
+    mx.nd.waitall()  # a static graph's first backward updates statistics without the arrays knowing that it will
     return {name: parameter.data().asnumpy() for name, parameter in _parameters(model).items()}
 
 

@@ -2,7 +2,8 @@
 
 import importlib
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,7 @@ class Backend(Protocol):
     """What every backend exports; see densenet_torch.interop for the meaning of each."""
 
     RUNNING_UPDATE: spec.RunningUpdate
+    EXECUTORS: dict[str, Callable[[Any, np.ndarray], np.ndarray]]
 
     def build(self, network: spec.Network, dtype: str) -> Any: ...
     def load_weights(self, model: Any, weights: spec.Weights) -> None: ...
@@ -31,42 +33,70 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a backend is, what it imports, and the packages whose versions say what it ran on."""
+    """Where a backend is, what it imports, the packages whose versions say what it ran on, and other ways to run it."""
 
     package: str
     imports: tuple[str, ...]
     distributions: tuple[str, ...]
+    executors: tuple[str, ...] = ()
 
 
 BACKENDS = {
     "numpy": Entry("spec.reference", ("numpy",), ("numpy",)),
-    "torch": Entry("densenet_torch", ("torch",), ("torch",)),
-    "mxnet": Entry("densenet_mxnet", ("mxnet",), ("mxnet",)),
-    "keras": Entry("densenet_keras", ("keras",), ("keras", "tensorflow", "tensorflow-cpu")),
+    "torch": Entry("densenet_torch", ("torch",), ("torch",), ("compiled", "exported")),
+    "mxnet": Entry("densenet_mxnet", ("mxnet",), ("mxnet",), ("hybridized", "static")),
+    "keras": Entry("densenet_keras", ("keras",), ("keras",), ("graph",)),
 }
 
 
 def installed() -> list[str]:
-    """The names of the backends whose framework is installed; "numpy" always is."""
-    return [name for name, entry in BACKENDS.items() if all(find_spec(module) for module in entry.imports)]
+    """The names of the backends whose framework is installed, and what it runs on; "numpy" always is."""
+    return [
+        name for name, entry in BACKENDS.items() if all(find_spec(module) for module in entry.imports + _below(name))
+    ]
+
+
+def _below(name: str) -> tuple[str, ...]:
+    """The framework that a backend's framework runs on: the one that Keras has chosen, or will on its import."""
+    if name != "keras":
+        return ()
+    keras = sys.modules.get("keras")
+    return (keras.config.backend() if keras else os.environ.get("KERAS_BACKEND") or "tensorflow",)
+
+
+def executors(name: str) -> list[str]:
+    """The other ways to run a backend's models, as names: `mxnet:hybridized`."""
+    return [f"{name}:{executor}" for executor in BACKENDS[name].executors]
 
 
 def check(name: str) -> None:
     """Raises SpecError unless the backend is known and its framework installed; imports neither."""
+    name, _, executor = name.partition(":")
+    if executor and name in BACKENDS and executor not in BACKENDS[name].executors:
+        known = ", ".join(BACKENDS[name].executors) or "none"
+        raise spec.SpecError(f"unknown executor {executor!r} of backend {name!r}: known: {known}")
     if name not in BACKENDS:
         raise spec.SpecError(f"unknown backend {name!r}: known: {', '.join(BACKENDS)}")
     if name not in installed():
-        raise spec.SpecError(f"backend {name!r} is not installed: pip install 'densenet-reference[{name}]'")
+        extras = ",".join([name, *(framework for framework in _below(name) if framework in ("torch", "jax"))])
+        raise spec.SpecError(f"backend {name!r} is not installed: pip install 'densenet-reference[{extras}]'")
 
 
 def get(name: str) -> Backend:
-    """The backend of that name, imported; raises SpecError where that is not possible."""
+    """The backend of that name (or of an executor of it), imported; raises SpecError where that is not possible."""
     check(name)
+    name = name.partition(":")[0]
     try:
         with _quiet():
             return importlib.import_module(BACKENDS[name].package)
     except ImportError as error:
         raise spec.SpecError(f"backend {name!r} cannot be imported: {error}") from error
+
+
+def predictor(name: str) -> Callable[[Any, np.ndarray], np.ndarray]:
+    """What runs inference: the backend's `predict`, or its executor's function for `torch:compiled`."""
+    executor = name.partition(":")[2]
+    return get(name).EXECUTORS[executor] if executor else get(name).predict
 
 
 @contextmanager
@@ -83,9 +113,13 @@ def _quiet() -> Iterator[None]:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """{distribution: version} of the frameworks of these backends."""
+    """{distribution: version} of the frameworks of these backends, and of what Keras runs on."""
+    names = [name.partition(":")[0] for name in names]
+    below = [framework for name in names for framework in _below(name)]
+    if "tensorflow" in below:
+        below.append("tensorflow-cpu")
     found = {}
-    for distribution in (d for name in names for d in BACKENDS[name].distributions):
+    for distribution in [*(d for name in names for d in BACKENDS[name].distributions), *below]:
         try:
             found[distribution] = version(distribution)
         except PackageNotFoundError:

@@ -111,8 +111,13 @@ def parity(
     gradients: Annotated[
         bool, Parameter(negative="", help="Also compare loss, gradients and running statistics of a training pass.")
     ] = False,
+    executors: Annotated[
+        bool, Parameter(negative="", help="Also run each backend's other executors: compiled, hybridized ...")
+    ] = False,
+    all_: Annotated[bool, Parameter(name="--all", negative="", help="Compare every variant.")] = False,
     set_: Set = None,
     json_file: JsonFile = None,
+    html: Annotated[Path | None, Parameter(help="Also write a page with tables and plots to this file.")] = None,
 ) -> int:
     """Compare every backend's logits with those of the NumPy reference, on photographs.
 
@@ -122,30 +127,39 @@ def parity(
     Example: densenet parity densenet121 se_densenet121 --dtype float64
     """
     from densenet_tools import images as photographs
-    from densenet_tools import tables
-    from densenet_tools.parity import compare
+    from densenet_tools import plots, tables
+    from densenet_tools.page import to_html
+    from densenet_tools.parity import Comparison, compare
+    from densenet_tools.report import Report, to_json
     from densenet_tools.tolerance import OUTPUTS
 
     names = _backends(backends_)
-    checks = ["logits"] + ["layers"] * layers + ["gradients"] * gradients
+    if executors:
+        names = [each for name in names for each in (name, *backends.executors(name))]
+    checks = ["logits"] + ["layers"] * (layers or html is not None) + ["gradients"] * gradients
     if batch < 1:
         raise spec.SpecError(f"--batch must be at least 1, found {batch}")
     _check_writable(json_file)
+    if html:
+        plots.check(html, (".html",))
     paths = images or [photographs.sample()]
-    nets = [spec.load(network, **arguments.overrides(set_ or [])) for network in networks or ("densenet121",)]
+    chosen = spec.names() if all_ else networks or ("densenet121",)
+    nets = [spec.load(network, **arguments.overrides(set_ or [])) for network in chosen]
     shapes = [arguments.input_shape(input) if input else net.input_shape for net in nets]
     for net, shape in zip(nets, shapes):
         net.check_input_shape(shape)
-    batches = [photographs.load(paths, batch, shape) for shape in shapes]
-    results = []
-    for net, shape, images_ in zip(nets, shapes, batches):
-        comparisons = compare(net, names, images_, dtype, seed, checks)
+    results: list[Comparison] = []
+    for net, shape in zip(nets, shapes):
+        comparisons = compare(net, names, photographs.load(paths, batch, shape), dtype, seed, checks)
         title = f"{net.name}  {dtype}  {batch} x {tables.by(shape)}  tolerance {OUTPUTS[dtype]:.0e} relative"
         tables.show(tables.parity_table(title, comparisons))
         results += comparisons
+    versions = backends.versions(names)
+    report = Report(versions, dtype, seed, batch, tuple(path.name for path in paths), tuple(results))
     if json_file:
-        report = {"versions": backends.versions(names), "seed": seed, "results": [_plain(asdict(r)) for r in results]}
-        _write(json_file, report)
+        _write(json_file, to_json(report))
+    if html:
+        _write(html, to_html(report))
     for result in results:
         if result.problem:
             print(f"densenet: {result.network}: {result.problem}", file=sys.stderr)
@@ -184,7 +198,8 @@ def compare(
     title = f"at {input}, float32, median (fastest-slowest) of {runs} runs" if input else "at the published sizes"
     tables.show(tables.costs_table(title, costs))
     if json_file:
-        _write(json_file, {"versions": backends.versions(names), "costs": [asdict(c) for c in costs]})
+        measured = {"versions": backends.versions(names), "costs": [asdict(c) for c in costs]}
+        _write(json_file, json.dumps(measured, indent=2) + "\n")
     if plot:
         plots.parameters_against_multiply_adds(costs, title.split(",")[0], plot)
     return 0
@@ -192,13 +207,18 @@ def compare(
 
 @app.command
 def schema(
-    family: Annotated[str, Parameter(help="densenet, lenet, alexnet, vgg, nin, googlenet or resnet.")] = "densenet", /
+    kind: Annotated[
+        str, Parameter(help="densenet, lenet, alexnet, vgg, nin, googlenet or resnet; or parity, for its report.")
+    ] = "densenet",
+    /,
 ) -> int:
-    """Print the JSON schema of a config file.
+    """Print the JSON schema of a config file, or of the report that `parity --json` writes.
 
     Example: densenet schema resnet > resnet.schema.json
     """
-    print(json.dumps(spec.schema(family), indent=2))
+    from densenet_tools import report
+
+    print(json.dumps(report.schema() if kind == "parity" else spec.schema(kind), indent=2))
     return 0
 
 
@@ -238,22 +258,13 @@ def _listed(name: str) -> dict[str, Any]:
     return {"input_shape": network.input_shape, "num_classes": network.num_classes, **figures, "published": published}
 
 
-def _plain(value: Any) -> Any:
-    """A result as JSON knows it: null for NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
-
-
 def _check_writable(path: Path | None) -> None:
     if path and not path.parent.is_dir():
         raise spec.SpecError(f"--json {path} cannot be written: {path.parent} is not a directory")
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise spec.SpecError(f"--json {path} cannot be written: {error.strerror}") from None
+        raise spec.SpecError(f"{path} cannot be written: {error.strerror}") from None

@@ -11,10 +11,10 @@ SUFFIXES = (".png", ".svg", ".pdf")
 MARKERS = "os^Dv<>PX"  # as many that with ten colors none of ninety looks like another
 
 
-def check(path: Path) -> None:
-    """Raises SpecError unless a picture can be drawn into `path`."""
-    if path.suffix not in SUFFIXES:
-        raise spec.SpecError(f"{path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+def check(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Raises SpecError unless a picture, or a page with pictures, can be written to `path`."""
+    if path.suffix not in suffixes:
+        raise spec.SpecError(f"{path} must end in {' or '.join(suffixes)}")
     if not path.parent.is_dir():
         raise spec.SpecError(f"{path} cannot be written: {path.parent} is not a directory")
     if find_spec("matplotlib") is None:

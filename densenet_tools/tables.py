@@ -58,17 +58,18 @@ def layers_table(title: str, rows: Sequence[spec.Layer], observed: dict[str, Obs
 
 def parity_table(title: str, comparisons: Sequence[Comparison]) -> Table:
     """One row for each backend, with a column of relative differences for each check."""
-    checks = [f"{check.name}:" for check in comparisons[0].checks]
-    figures = ("parameters:", "buffers:", "max difference:", *checks, "seconds:")
+    names = list(dict.fromkeys(check.name for row in comparisons for check in row.checks))
+    figures = ("parameters:", "buffers:", "max difference:", *(f"{name}:" for name in names), "seconds:")
     table = _table("backend", "output", *figures, "agrees", title=title)
     for row in comparisons:
+        found = {check.name: f"{check.relative:.1e}" for check in row.checks}
         table.add_row(
             row.backend,
             by(row.output_shape),
             f"{row.parameters:,}",
             f"{row.buffers:,}",
             f"{row.absolute:.1e}",
-            *(f"{check.relative:.1e}" for check in row.checks),
+            *(found.get(name, "-") for name in names),
             f"{row.seconds:.2f}",
             "yes" if row.agrees else "NO",
         )

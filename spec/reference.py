@@ -3,7 +3,7 @@
 Slow and plain on purpose. It has the functions of a backend, in the same order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import singledispatch
 
@@ -21,6 +21,7 @@ from spec.weights import check_weights
 Trace = dict[str, np.ndarray]
 
 RUNNING_UPDATE = RunningUpdate()
+EXECUTORS: dict[str, Callable[..., np.ndarray]] = {}
 
 
 @dataclass

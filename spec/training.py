@@ -40,13 +40,14 @@ def sgd(
     check_sgd(learning_rate, momentum, nesterov, weight_decay)
     trained = {name: shape for name, shape in shapes(model.network).items() if not is_buffer(name)}
     velocities = {name: np.zeros(shape, model.dtype) for name, shape in trained.items()}
-    return SGD(learning_rate, momentum, nesterov, weight_decay, velocities)
+    # Plain floats: a float64 of NumPy would turn a float32 model into float64.
+    return SGD(float(learning_rate), float(momentum), nesterov, float(weight_decay), velocities)
 
 
 def set_learning_rate(optimizer: SGD, learning_rate: float) -> None:
     """The rate from the next step on; velocities stay. Raises SpecError for one that is not above 0."""
     check_sgd(learning_rate)
-    optimizer.learning_rate = learning_rate
+    optimizer.learning_rate = float(learning_rate)
 
 
 def step(model: Reference, optimizer: SGD, images: np.ndarray, labels: np.ndarray) -> float:

@@ -181,6 +181,79 @@ def test_the_schema_is_one(run):
         assert json.loads(out) == spec.schema(family)
 
 
+def test_the_report_of_parity_has_a_schema_that_it_keeps(run, config, tmp_path):
+    """Checked with pydantic: the document is read back as what it was written from."""
+    from pydantic import TypeAdapter
+
+    from densenet_tools.report import Report
+
+    require("mxnet")
+    file = tmp_path / "parity.json"
+    run("parity", config, "--backends", "numpy,mxnet,mxnet:static", "--layers", "--gradients", "--json", str(file))
+    report = TypeAdapter(Report).validate_json(file.read_text())
+    assert (report.format, report.dtype, report.batch, report.photographs) == (
+        *("densenet-parity/1", "float32", 2),
+        ("grace_hopper.jpg",),
+    )
+    assert [[check.name for check in row.checks] for row in report.results] == [
+        ["logits", "layers", "loss", "gradients", "statistics"],
+        ["logits", "layers", "loss", "gradients", "statistics"],
+        ["logits"],
+    ]
+    assert [name for name, _ in report.results[1].layers] == [path for path, _ in spec.walk(spec.load(config).root)]
+    status, out, _ = run("schema", "parity")
+    assert status == 0
+    schema = json.loads(out)
+    assert set(schema["properties"]) == set(json.loads(file.read_text()))
+    assert "versioned" in schema["description"] or "format" in schema["description"]
+
+
+def test_the_page_stands_alone_and_shows_what_failed(run, config, monkeypatch, tmp_path):
+    import densenet_torch
+
+    monkeypatch.setattr(densenet_torch, "predict", lambda model, images: np.ones((len(images), 10), np.float32))
+    page = tmp_path / "parity.html"
+    status, _, err = run("parity", config, "lenet", "--backends", "numpy,torch", "--html", str(page))
+    assert status == 1
+    assert "in logits" in err
+    html = page.read_text()
+    assert html.count("<svg") == 2
+    assert "2 of 4 comparisons agree" in html
+    assert html.count('<td class="no"') == 2
+    assert "torch departs from the NumPy reference" in html
+    assert "http://" not in html.split("<svg")[0]
+    assert not [tag for tag in ("<script", "<link", "<img") if tag in html]
+
+
+def test_executors_are_rows_of_the_table(run, config):
+    require("mxnet")
+    status, out, _ = run("parity", config, "--backends", "mxnet", "--executors")
+    assert status == 0
+    rows = [line.split()[0] for line in out.splitlines() if "yes" in line]
+    assert rows == ["mxnet", "mxnet:hybridized", "mxnet:static"]
+
+
+@pytest.mark.parametrize("executor", ["torch:exported", "mxnet:hybridized", "mxnet:static", "keras:graph"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_executors_agree(run, executor, dtype):
+    require(executor.partition(":")[0])
+    networks = ["densenet40_k12_bc", "se_densenet121", "resnet18"]
+    status, _, err = run(
+        "parity", *networks, "--input", "3x64x64", "--set", "in_channels=3", "--backends", executor, "--dtype", dtype
+    )
+    assert (status, err) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_compiled_torch_model_agrees(run, dtype):
+    require("torch")
+    status, _, err = run(
+        "parity", "densenet40_k12_bc", "densenet_d2l", "--backends", "torch:compiled", "--dtype", dtype
+    )
+    assert (status, err) == (0, "")
+
+
 def test_compare_prints_counts_and_times_and_draws_a_picture(run, tmp_path):
     require("torch")
     files = [str(tmp_path / name) for name in ("costs.json", "costs.png")]
@@ -223,12 +296,15 @@ MISTAKES = [
     (["parity", "densenet121", "--images", __file__], "test_cli.py cannot be read as an image"),
     (["parity", "densenet121", "--json", "/no/such/place.json", "--backends", "numpy"], "cannot be written"),
     (["parity", "densenet121", "--fast"], "--fast"),
+    (["parity", "densenet121", "--backends", "mxnet:fast"], "unknown executor 'fast' of backend 'mxnet': known: hybr"),
+    (["parity", "densenet121", "--backends", "numpy:fast"], "unknown executor 'fast' of backend 'numpy': known: none"),
+    (["parity", "densenet121", "--html", "x.pdf"], "x.pdf must end in .html"),
     (["parity", "lenet", "--input", "1x48x48"], "too large for lenet, whose classifier was made for 1x32x32"),
     (["show", "vgg11", "--set", "block_config=[1]"], "block_config: the list should have 5 or more entries, found [1]"),
     (["schema", "mobilenet"], "family: unknown 'mobilenet', did you mean"),
     (["compare"], "compare needs the names of networks"),
     (["compare", "lenet", "--runs", "0"], "--runs must be at least 1, found 0"),
-    (["compare", "lenet", "--plot", "x.jpg"], "x.jpg must end in .png, .svg or .pdf"),
+    (["compare", "lenet", "--plot", "x.jpg"], "x.jpg must end in .png or .svg or .pdf"),
     (["compare", "lenet", "--plot", "/no/such/place.png"], "/no/such is not a directory"),
     (["compare", "lenet", "--input", "1x9x9"], "input_size 9 is too small for lenet"),
 ]

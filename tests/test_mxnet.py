@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import spec
-from tests.cases import SMALL, small
+from tests.cases import SMALL, small, squeezed
 from tests.conftest import require
 
 
@@ -93,9 +93,22 @@ def test_interop_works_on_a_hybridized_model_and_leaves_it_so(mx, model):
     assert all((traced[name] == eager[name]).all() for name in eager)
     assert model._active
     assert model.features._active
-    loss, gradients, _ = densenet_mxnet.loss_and_gradients(model, images, np.array([0, 1]))
-    assert np.isfinite(loss)
-    assert set(gradients) == {name for name in spec.shapes(model.network) if not spec.is_buffer(name)} | {"input"}
+
+
+@pytest.mark.parametrize("flags", [{}, {"static_alloc": True, "static_shape": True}], ids=["plain", "static"])
+def test_gradients_of_a_hybridized_model_are_the_same(flags):
+    import densenet_mxnet
+
+    network = small(bn_size=4, **squeezed("layer", "final"))
+    model = densenet_mxnet.build(network, dtype="float64")
+    densenet_mxnet.load_weights(model, spec.randomize(spec.initialize(network, 0, np.float64), 0))
+    images = np.random.default_rng(0).normal(size=(2, 3, 40, 40))
+    loss, gradients, statistics = densenet_mxnet.loss_and_gradients(model, images, np.array([0, 1]))
+    model.hybridize(**flags)
+    found = densenet_mxnet.loss_and_gradients(model, images, np.array([0, 1]))
+    assert found[0] == pytest.approx(loss, rel=1e-14)
+    for name, array in (gradients | statistics).items():
+        assert abs((found[1] | found[2])[name] - array).max() <= 1e-12 * max(abs(array).max(), 1e-6), name
 
 
 def test_new_weights_reach_a_hybridized_model(mx, model):

@@ -1,0 +1,28 @@
+"""Other ways to run the same model: each takes a model and images (N, C, H, W), and returns the logits."""
+
+import copy
+
+import numpy as np
+import torch
+
+from densenet_torch.interop import predict
+from densenet_torch.model import ConvNet
+
+
+def compiled(model: ConvNet, images: np.ndarray) -> np.ndarray:
+    """torch.compile, as one graph."""
+    other = copy.deepcopy(model)
+    other.compile(fullgraph=True)
+    return predict(other, images)
+
+
+def exported(model: ConvNet, images: np.ndarray) -> np.ndarray:
+    """torch.export: the captured program, without the module's own code."""
+    model.network.check_images(images)
+    x = torch.from_numpy(images).to(next(model.parameters()))
+    with torch.no_grad():
+        program = torch.export.export(copy.deepcopy(model).eval(), (x,))
+        return program.module()(x).cpu().numpy()
+
+
+EXECUTORS = {"compiled": compiled, "exported": exported}
