@@ -12,10 +12,11 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1b1f24 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #d8dee4 }
-th:first-child, td:first-child, .backend { text-align: left }
+th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left }
 .yes { background: #e6f4ea } .no { background: #fce4e4; font-weight: 600 } .none { color: #8c959f }
 section { margin-top: 2.5rem } svg { max-width: 100%; height: auto }
 """
+EQUAL = 1e-18  # where the plots draw a difference of zero, which has no logarithm
 
 
 def to_html(report: Report) -> str:
@@ -26,7 +27,7 @@ def to_html(report: Report) -> str:
 <html lang="en"><head><meta charset="utf-8"><title>DenseNet parity, {report.dtype}</title><style>{STYLE}</style></head>
 <body><h1>Parity with the NumPy reference in {report.dtype}</h1>
 <p>{agree} of {len(report.results)} comparisons agree. Figures are largest differences, relative to the largest value;
-hover over one for its tolerance and where it is. Seed {report.seed}, {report.batch} images, Python {report.python},
+hover over one for its tolerance and where it is. In the plots {EQUAL:.0e} stands for zero. Seed {report.seed}, {report.batch} images, Python {report.python},
 {escape(versions)}.</p>
 {_matrix(report.results)}
 {"".join(_section(name, list(rows)) for name, rows in groupby(report.results, key=lambda row: row.network))}
@@ -44,7 +45,7 @@ def _row(result: Comparison, names: Sequence[str]) -> str:
     checks = {check.name: check for check in result.checks}
     cells = "".join(_cell(checks.get(name)) for name in names)
     name, backend = escape(result.network), escape(result.backend)
-    link = f'<td><a href="#{name}">{name}</a></td><td class="backend">{backend}</td>'
+    link = f'<td><a href="#{name}">{name}</a></td><td>{backend}</td>'
     return f"<tr>{link}<td>{result.parameters:,}</td>{cells}</tr>"
 
 
@@ -70,8 +71,8 @@ def _plot(results: Sequence[Comparison]) -> str:
     FigureCanvasSVG(figure)
     axes = figure.subplots()
     for result in results:
-        differences = [max(relative, 1e-18) for _, relative in result.layers]  # zero has no logarithm
-        if any(relative > 1e-18 for relative in differences):
+        differences = [max(relative, EQUAL) for _, relative in result.layers]
+        if any(relative > EQUAL for relative in differences):
             axes.plot(range(1, len(differences) + 1), differences, linewidth=0.8, label=result.backend)
     axes.axhline(results[0].checks[0].tolerance, color="black", linewidth=0.8, linestyle="--", label="tolerance")
     axes.set(yscale="log", xlabel="layer, in the order of the network", ylabel="relative difference")
