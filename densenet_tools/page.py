@@ -27,7 +27,8 @@ def to_html(report: Report) -> str:
 <html lang="en"><head><meta charset="utf-8"><title>DenseNet parity, {report.dtype}</title><style>{STYLE}</style></head>
 <body><h1>Parity with the NumPy reference in {report.dtype}</h1>
 <p>{agree} of {len(report.results)} comparisons agree. Figures are largest differences, relative to the largest value;
-hover over one for its tolerance and where it is. In the plots {EQUAL:.0e} stands for zero. Seed {report.seed}, {report.batch} images, Python {report.python},
+hover over one for its tolerance and where it is. In the plots {EQUAL:.0e} stands for zero.
+Seed {report.seed}, {report.batch} images, Python {report.python},
 {escape(versions)}.</p>
 {_matrix(report.results)}
 {"".join(_section(name, list(rows)) for name, rows in groupby(report.results, key=lambda row: row.network))}
