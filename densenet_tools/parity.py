@@ -12,8 +12,6 @@ from densenet_tools import backends
 from densenet_tools.tolerance import GRADIENTS, OUTPUTS, gradient_tolerance
 from spec import statistics
 
-CHECKS = ("logits", "layers", "gradients")  # what can be asked for; gradients bring loss and statistics along
-
 
 @dataclass(frozen=True)
 class Check:
@@ -75,8 +73,9 @@ def compare(
 ) -> list[Comparison]:
     """One comparison for each named backend or executor; weights are drawn from `seed`, running statistics included.
 
-    `checks` are some of CHECKS. Gradients are those of the mean cross-entropy of the labels 0, 1, 2 ... in
-    one training-mode pass without dropout, whose loss and running statistics are compared too.
+    `checks` are some of logits, layers and gradients. Gradients are those of the mean cross-entropy of the
+    labels 0, 1, 2 ... in one training-mode pass without dropout, whose loss and running statistics are
+    compared too.
     """
     images = images.astype(dtype)  # rounded once, so that the reference sees what the backends see
     weights = spec.randomize(spec.initialize(network, seed, np.dtype(dtype).type), seed)
@@ -101,9 +100,11 @@ class _Run:
         self.backend.load_weights(model, self.weights)
         return model
 
-    def count(self, buffers: bool) -> int:
-        weights = self.backend.export_weights(self.model)
-        return sum(array.size for name, array in weights.items() if spec.is_buffer(name) == buffers)
+    def counts(self) -> tuple[int, int]:
+        """Parameters and buffers."""
+        sizes = {name: array.size for name, array in self.backend.export_weights(self.model).items()}
+        buffers = sum(size for name, size in sizes.items() if spec.is_buffer(name))
+        return sum(sizes.values()) - buffers, buffers
 
     @cached_property
     def trace(self) -> dict[str, np.ndarray]:
@@ -130,7 +131,7 @@ def _compare(run: _Run, reference: _Run, names: Iterable[str]) -> Comparison:
     if "gradients" in names:
         checks += _training_checks(run, reference)
     total = spec.total(run.network)
-    parameters, buffers = run.count(buffers=False), run.count(buffers=True)
+    parameters, buffers = run.counts()
     departure, problem = None, None
     if (parameters, buffers) != (total.parameters, total.buffers):
         problem = (
