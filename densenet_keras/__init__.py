@@ -1,13 +1,6 @@
 """DenseNet in Keras 3, built from the spec."""
 
-try:
-    import keras  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        "densenet_keras needs Keras 3 and one of its backends, which are not installed: "
-        "pip install 'densenet-reference[keras]'"
-    ) from error
-
+from densenet_keras import compat  # noqa: F401 (first: on PyTorch Keras builds no dotted names without it)
 from densenet_keras.executors import EXECUTORS
 from densenet_keras.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
 from densenet_keras.model import build

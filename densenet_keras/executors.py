@@ -1,14 +1,52 @@
 """Other ways to run the same model: each takes a model and images (N, C, H, W), and returns the logits."""
 
+import os
+import subprocess
+import sys
+from tempfile import TemporaryDirectory
+
 import keras
 import numpy as np
 
-from densenet_keras.interop import _images
+import spec
+from densenet_keras.compat import float64_kept
+from densenet_keras.interop import to_input
 
 
+@float64_kept()
 def graph(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """As `fit` and `predict` run it: compiled by the Keras backend."""
-    return np.asarray(model.predict_on_batch(_images(model, images)))
+    return np.asarray(model.predict_on_batch(to_input(model, images)))
 
 
-EXECUTORS = {"graph": graph}
+def tensorflow(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Saved as a .keras file, and opened by Keras on TensorFlow in another process."""
+    return _opened_on("tensorflow", model, images)
+
+
+def torch(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Saved as a .keras file, and opened by Keras on PyTorch in another process."""
+    return _opened_on("torch", model, images)
+
+
+def jax(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Saved as a .keras file, and opened by Keras on JAX in another process."""
+    return _opened_on("jax", model, images)
+
+
+EXECUTORS = {"graph": graph, "tensorflow": tensorflow, "torch": torch, "jax": jax}
+
+
+def _opened_on(framework: str, model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The logits that `python -m densenet_keras` writes; a process has one framework under Keras, from the start."""
+    environment = os.environ | {"KERAS_BACKEND": framework, "JAX_ENABLE_X64": "1"}
+    with TemporaryDirectory() as folder:
+        model_file, images_file, logits_file = (f"{folder}/{name}" for name in ("model.keras", "images.npy", "out.npy"))
+        model.save(model_file)
+        np.save(images_file, to_input(model, images))
+        command = [sys.executable, "-m", "densenet_keras", model_file, images_file, logits_file]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            reason = done.stderr.strip().splitlines()[-1]
+            raise spec.SpecError(f"{model.name} cannot be run by Keras on {framework}: {reason}")
+        return np.load(logits_file)

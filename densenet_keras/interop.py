@@ -1,13 +1,13 @@
 """NumPy in, NumPy out: weights, inference, every layer's output, and gradients."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
 import spec
+from densenet_keras.compat import float64_kept
+from densenet_keras.gradients import training_pass
 
 RUNNING_UPDATE = spec.RunningUpdate()
 CANONICAL = {
@@ -37,20 +37,22 @@ def export_weights(model: keras.Model) -> spec.Weights:
     return {name: _canonical(variable) for name, variable in _variables(model).items()}
 
 
+@float64_kept()
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
-    return _array(model(_images(model, images), training=False))
+    return _array(model(to_input(model, images), training=False))
 
 
+@float64_kept()
 def trace(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
     symbols: dict[str, Any] = {}
     own = {layer.name for layer in model.layers}
-    for path, node in spec.walk(_network(model).root):
+    for path, node in spec.walk(network_of(model).root):
         # A container has no layer of its own: what its last child puts out is its output.
         last = path if path in own else f"{path}.{spec.children(node)[-1][0]}"
         symbols[path] = model.get_layer(path).output if path in own else symbols[last]
-    outputs = keras.Model(model.inputs[0], symbols)(_images(model, images), training=False)
+    outputs = keras.Model(model.inputs[0], symbols)(to_input(model, images), training=False)
     return {path: _nchw(model, _array(outputs[path])) for path in symbols}
 
 
@@ -61,29 +63,26 @@ def loss_and_gradients(
 
     Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
     running statistics as the pass would leave them. The model itself is unchanged.
-    Needs Keras on TensorFlow.
+    Needs Keras on TensorFlow, PyTorch or JAX.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise spec.SpecError(
-            f"loss_and_gradients needs Keras on TensorFlow, found {keras.backend.backend()}: "
-            "set KERAS_BACKEND=tensorflow"
-        )
-    import tensorflow as tf
-
-    _network(model).check_batch(images, labels)
-    variables = {name: variable for name, variable in _variables(model).items() if variable.trainable}
-    x = tf.convert_to_tensor(_images(model, images))
-    with _kept_buffers(model), tf.GradientTape() as tape:
-        tape.watch(x)
-        logits = model(x, training=True)
-        loss = keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
-        statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
-    *gradients, of_input = tape.gradient(loss, [*(v.value for v in variables.values()), x])
-    arrays = {name: _canonical(gradient) for name, gradient in zip(variables, gradients)}
-    return float(loss), arrays | {"input": _nchw(model, _array(of_input))}, statistics
+    network_of(model).check_batch(images, labels)
+    loss, gradients, of_x, updated = training_pass(model, to_input(model, images), labels)
+    values = dict(zip(map(id, model.trainable_variables + model.non_trainable_variables), [*gradients, *updated]))
+    variables = _variables(model)
+    of_parameters = {name: _canonical(values[id(v)]) for name, v in variables.items() if v.trainable}
+    statistics = {name: _canonical(values[id(v)]) for name, v in variables.items() if spec.is_buffer(name)}
+    return loss, of_parameters | {"input": _nchw(model, _array(of_x))}, statistics
 
 
-def _network(model: keras.Model) -> spec.Network:
+def to_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) in the model's dtype and layout; raises SpecError for ones that do not fit."""
+    network_of(model).check_images(images)
+    images = images.astype(_dtype(model))
+    return images.transpose(0, 2, 3, 1) if _channels_last(model) else images
+
+
+def network_of(model: keras.Model) -> spec.Network:
+    """What `model` was built from; raises SpecError where it does not say."""
     try:
         return model.network
     except AttributeError:
@@ -116,18 +115,20 @@ def _canonical_shape(variable: keras.Variable) -> tuple[int, ...]:
 
 
 def _dtype(model: keras.Model) -> str:
-    return str(next(iter(_variables(model).values())).dtype)
+    """The dtype of the variables; raises SpecError where Keras says float64 and JAX made float32 of it."""
+    variable = next(iter(_variables(model).values()))
+    held = keras.backend.standardize_dtype(variable.value.dtype)
+    if held != variable.dtype:
+        raise spec.SpecError(
+            f"{model.name} is {held}, not {variable.dtype}: JAX has float64 only with JAX_ENABLE_X64=1 in the "
+            'environment, or jax.config.update("jax_enable_x64", True) before the model is built'
+        )
+    return held
 
 
 def _channels_last(model: keras.Model) -> bool:
     formats = (getattr(layer, "data_format", None) for layer in model.layers)
     return next(found for found in formats if found) == "channels_last"
-
-
-def _images(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    _network(model).check_images(images)
-    images = images.astype(_dtype(model))
-    return images.transpose(0, 2, 3, 1) if _channels_last(model) else images
 
 
 def _nchw(model: keras.Model, array: np.ndarray) -> np.ndarray:
@@ -136,14 +137,3 @@ def _nchw(model: keras.Model, array: np.ndarray) -> np.ndarray:
 
 def _array(tensor: Any) -> np.ndarray:
     return np.array(keras.ops.convert_to_numpy(tensor))
-
-
-@contextmanager
-def _kept_buffers(model: keras.Model) -> Iterator[None]:
-    """Puts every running statistic back as it was."""
-    before = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
-    try:
-        yield
-    finally:
-        for name, array in before.items():
-            _variables(model)[name].assign(array)

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-import spec
-from densenet_keras.interop import _images, _network
+from densenet_keras.gradients import training_pass
+from densenet_keras.interop import network_of, to_input
 from spec.training import check_sgd
 
 
@@ -33,23 +33,14 @@ def step(model: keras.Model, optimizer: keras.optimizers.Optimizer, images: np.n
     """One training step: updates parameters and running statistics, returns the mean loss before it.
 
     Takes (N, C, H, W) floats and integers (N,); raises SpecError for a batch that does not fit.
-    Needs Keras on TensorFlow.
+    Needs Keras on TensorFlow, PyTorch or JAX.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise spec.SpecError(
-            f"step needs Keras on TensorFlow, found {keras.backend.backend()}: set KERAS_BACKEND=tensorflow"
-        )
-    import tensorflow as tf
-
-    _network(model).check_batch(images, labels)
-    x = _images(model, images)
-    # Not train_on_batch, which reports the loss in float32 whatever the model's dtype.
-    with tf.GradientTape() as tape:
-        logits = model(x, training=True)
-        loss = keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
-    variables = model.trainable_variables
-    optimizer.apply(tape.gradient(loss, [variable.value for variable in variables]), variables)
-    return float(loss)
+    network_of(model).check_batch(images, labels)
+    loss, gradients, _, updated = training_pass(model, to_input(model, images), labels)
+    for variable, value in zip(model.non_trainable_variables, updated):
+        variable.assign(value)
+    optimizer.apply(gradients, model.trainable_variables)
+    return loss
 
 
 @keras.saving.register_keras_serializable(package="densenet_keras")

@@ -36,7 +36,7 @@ def export_weights(model: ConvNet) -> spec.Weights:
 
 def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
-    return model(_images(model, images)).asnumpy()
+    return model(to_input(model, images)).asnumpy()
 
 
 def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -65,7 +65,7 @@ def loss_and_gradients(
     running statistics as the pass would leave them. The model itself is unchanged.
     """
     model.network.check_batch(images, labels)
-    x = _images(model, images)
+    x = to_input(model, images)
     parameters = {name: p for name, p in _parameters(model).items() if not spec.is_buffer(name)}
     values = [parameter.data() for parameter in parameters.values()] + [x]
     x.attach_grad()
@@ -76,6 +76,12 @@ def loss_and_gradients(
         statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
     arrays = [gradient.asnumpy() for gradient in gradients]
     return loss.asscalar().item(), dict(zip([*parameters, "input"], arrays)), statistics
+
+
+def to_input(model: ConvNet, images: np.ndarray) -> mx.nd.NDArray:
+    """Images (N, C, H, W) as an array of the model's dtype; raises SpecError for ones that do not fit."""
+    model.network.check_images(images)
+    return mx.nd.array(images, dtype=_dtype(model))
 
 
 def _parameters(model: Block) -> dict[str, Parameter]:
@@ -89,11 +95,6 @@ def _parameters(model: Block) -> dict[str, Parameter]:
 
 def _dtype(model: Block) -> str:
     return np.dtype(next(iter(_parameters(model).values())).dtype).name
-
-
-def _images(model: ConvNet, images: np.ndarray) -> mx.nd.NDArray:
-    model.network.check_images(images)
-    return mx.nd.array(images, dtype=_dtype(model))
 
 
 def _named_blocks(block: Block, path: str = "") -> Iterator[tuple[str, Block]]:

@@ -6,7 +6,7 @@ from mxnet import autograd
 from mxnet.gluon import Block, Trainer
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
-from densenet_mxnet.interop import _images
+from densenet_mxnet.interop import to_input
 from densenet_mxnet.model import ConvNet, legacy_arrays
 from spec.training import check_sgd
 
@@ -35,7 +35,7 @@ def step(model: ConvNet, optimizer: Trainer, images: np.ndarray, labels: np.ndar
     Takes (N, C, H, W) floats and integers (N,); raises SpecError for a batch that does not fit.
     """
     model.network.check_batch(images, labels)
-    x = _images(model, images)
+    x = to_input(model, images)
     with legacy_arrays():
         with autograd.record():
             loss = SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels)).mean()

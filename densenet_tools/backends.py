@@ -41,11 +41,12 @@ class Entry:
     executors: tuple[str, ...] = ()
 
 
+FRAMEWORKS_OF_KERAS = ("tensorflow", "torch", "jax")
 BACKENDS = {
     "numpy": Entry("spec.reference", ("numpy",), ("numpy",)),
     "torch": Entry("densenet_torch", ("torch",), ("torch",), ("compiled", "exported")),
     "mxnet": Entry("densenet_mxnet", ("mxnet",), ("mxnet",), ("hybridized", "static")),
-    "keras": Entry("densenet_keras", ("keras",), ("keras",), ("graph",)),
+    "keras": Entry("densenet_keras", ("keras",), ("keras",), ("graph", *FRAMEWORKS_OF_KERAS)),
 }
 
 
@@ -58,27 +59,31 @@ def installed() -> list[str]:
 
 def _below(name: str) -> tuple[str, ...]:
     """The framework that a backend's framework runs on: the one that Keras has chosen, or will on its import."""
+    name, _, executor = name.partition(":")
     if name != "keras":
         return ()
+    if executor in FRAMEWORKS_OF_KERAS:
+        return (executor,)
     keras = sys.modules.get("keras")
     return (keras.config.backend() if keras else os.environ.get("KERAS_BACKEND") or "tensorflow",)
 
 
 def executors(name: str) -> list[str]:
-    """The other ways to run a backend's models, as names: `mxnet:hybridized`."""
-    return [f"{name}:{executor}" for executor in BACKENDS[name].executors]
+    """The other ways to run a backend's models, where what they need is installed, as names: `mxnet:hybridized`."""
+    others = [f"{name}:{executor}" for executor in BACKENDS[name].executors if executor not in _below(name)]
+    return [other for other in others if all(find_spec(framework) for framework in _below(other))]
 
 
 def check(name: str) -> None:
-    """Raises SpecError unless the backend is known and its framework installed; imports neither."""
-    name, _, executor = name.partition(":")
-    if executor and name in BACKENDS and executor not in BACKENDS[name].executors:
-        known = ", ".join(BACKENDS[name].executors) or "none"
-        raise spec.SpecError(f"unknown executor {executor!r} of backend {name!r}: known: {known}")
-    if name not in BACKENDS:
-        raise spec.SpecError(f"unknown backend {name!r}: known: {', '.join(BACKENDS)}")
-    if name not in installed():
-        extras = ",".join([name, *(framework for framework in _below(name) if framework in ("torch", "jax"))])
+    """Raises SpecError unless the backend (or executor) is known and what it needs is installed; imports nothing."""
+    backend, _, executor = name.partition(":")
+    if backend not in BACKENDS:
+        raise spec.SpecError(f"unknown backend {backend!r}: known: {', '.join(BACKENDS)}")
+    if executor and executor not in BACKENDS[backend].executors:
+        known = ", ".join(BACKENDS[backend].executors) or "none"
+        raise spec.SpecError(f"unknown executor {executor!r} of backend {backend!r}: known: {known}")
+    if backend not in installed() or not all(find_spec(framework) for framework in _below(name)):
+        extras = ",".join([backend, *(framework for framework in _below(name) if framework in ("torch", "jax"))])
         raise spec.SpecError(f"backend {name!r} is not installed: pip install 'densenet-reference[{extras}]'")
 
 
@@ -114,12 +119,12 @@ def _quiet() -> Iterator[None]:
 
 def versions(names: Iterable[str]) -> dict[str, str]:
     """{distribution: version} of the frameworks of these backends, and of what Keras runs on."""
-    names = [name.partition(":")[0] for name in names]
+    names = list(names)
     below = [framework for name in names for framework in _below(name)]
     if "tensorflow" in below:
         below.append("tensorflow-cpu")
     found = {}
-    for distribution in [*(d for name in names for d in BACKENDS[name].distributions), *below]:
+    for distribution in [*(d for name in names for d in BACKENDS[name.partition(":")[0]].distributions), *below]:
         try:
             found[distribution] = version(distribution)
         except PackageNotFoundError:

@@ -30,8 +30,8 @@ def export_weights(model: nn.Module) -> spec.Weights:
 
 def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
-    with _mode(model, training=False), torch.inference_mode():
-        return _array(model(_images(model, images)))
+    with mode(model, training=False), torch.inference_mode():
+        return _array(model(to_input(model, images)))
 
 
 def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -59,13 +59,31 @@ def loss_and_gradients(
     running statistics as the pass would leave them. The model itself is unchanged.
     """
     model.network.check_batch(images, labels)
-    x = _images(model, images).requires_grad_()
+    x = to_input(model, images).requires_grad_()
     parameters = dict(model.named_parameters()) | {"input": x}
-    with _mode(model, training=True), _kept_buffers(model):
+    with mode(model, training=True), _kept_buffers(model):
         loss = F.cross_entropy(model(x), torch.from_numpy(labels).to(x.device, torch.int64))
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
     return loss.item(), dict(zip(parameters, map(_array, gradients))), statistics
+
+
+def to_input(model: ConvNet, images: np.ndarray) -> Tensor:
+    """Images (N, C, H, W) as a tensor of the model's dtype and device; raises SpecError for ones that do not fit."""
+    model.network.check_images(images)
+    return torch.from_numpy(images).to(next(model.parameters()), copy=True)
+
+
+@contextmanager
+def mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Training or inference mode; every module gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, before in modes.items():
+            module.training = before
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -77,25 +95,8 @@ def _dtype(model: nn.Module) -> str:
     return str(next(model.parameters()).dtype).removeprefix("torch.")
 
 
-def _images(model: ConvNet, images: np.ndarray) -> Tensor:
-    model.network.check_images(images)
-    return torch.from_numpy(images).to(next(model.parameters()), copy=True)
-
-
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()  # a copy: an in-place ReLU comes next
-
-
-@contextmanager
-def _mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Training or inference mode; every module gets its own mode back."""
-    modes = {module: module.training for module in model.modules()}
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from densenet_torch.interop import _images, _mode
+from densenet_torch.interop import mode, to_input
 from densenet_torch.model import ConvNet
 from spec.training import check_sgd
 
@@ -34,8 +34,8 @@ def step(model: ConvNet, optimizer: torch.optim.Optimizer, images: np.ndarray, l
     Afterwards every module is in the mode, training or inference, that it was in.
     """
     model.network.check_batch(images, labels)
-    x = _images(model, images)
-    with _mode(model, training=True):
+    x = to_input(model, images)
+    with mode(model, training=True):
         loss = F.cross_entropy(model(x), torch.from_numpy(labels).to(x.device, torch.int64))
     optimizer.zero_grad()
     loss.backward()

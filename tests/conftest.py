@@ -12,13 +12,17 @@ from densenet_tools import backends
 FRAMEWORKS = [name for name in backends.BACKENDS if name != "numpy"]
 
 
-def require(name: str):
-    """The backend, or a skip where it is not installed; with DENSENET_BACKENDS set, that is an error instead."""
+def chosen() -> list[str]:
+    """The backends that this run tests: those that DENSENET_BACKENDS names, or those that are installed."""
     wanted = os.environ.get("DENSENET_BACKENDS")
-    if wanted is not None and name not in wanted.split(","):
-        pytest.skip(f"DENSENET_BACKENDS leaves out {name}")
-    if wanted is None and name not in backends.installed():
-        pytest.skip(f"{name} is not installed")
+    names = backends.installed() if wanted is None else wanted.split(",")
+    return [name for name in names if name != "numpy"]
+
+
+def require(name: str):
+    """The backend, or a skip where this run does not test it; one that DENSENET_BACKENDS names must be there."""
+    if name not in chosen():
+        pytest.skip(f"{name} is not installed, or DENSENET_BACKENDS leaves it out")
     return backends.get(name)
 
 

@@ -168,7 +168,12 @@ def training_output(backend_name: str, model, batch: np.ndarray) -> np.ndarray:
 
         with mx.autograd.record():
             return model(mx.nd.array(batch, dtype="float64")).asnumpy()[:, 0]
-    return np.asarray(model(batch.transpose(0, 2, 3, 1), training=True))[:, 0]
+    import keras
+
+    from densenet_keras.compat import float64_kept
+
+    with float64_kept():
+        return keras.ops.convert_to_numpy(model(batch.transpose(0, 2, 3, 1), training=True))[:, 0]
 
 
 def test_gradients_are_relative_to_the_block_they_are_in():

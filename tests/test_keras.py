@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import spec
-from tests.cases import CASES, SMALL
+from tests.cases import CASES, SMALL, small
 from tests.conftest import require
 
 NETWORK = SMALL["se_everywhere"]
@@ -28,8 +28,16 @@ def loaded(**settings):
     import densenet_keras
 
     model = densenet_keras.build(NETWORK, **settings)
-    densenet_keras.load_weights(model, spec.randomize(spec.initialize(NETWORK, 0), 0))
+    dtype = np.float64 if settings.get("dtype") == "float64" else np.float32
+    densenet_keras.load_weights(model, spec.randomize(spec.initialize(NETWORK, 0, dtype), 0))
     return model
+
+
+def array(tensor):
+    """Any Keras backend's tensor as a NumPy array."""
+    import keras
+
+    return keras.ops.convert_to_numpy(tensor)
 
 
 def test_layers_are_found_by_their_dotted_path(keras):
@@ -94,7 +102,7 @@ def test_a_max_pool_on_negative_values_survives_a_keras_file(keras, tmp_path):
     model.save(tmp_path / "model.keras")
     other = keras.models.load_model(tmp_path / "model.keras")
     x = np.random.default_rng(0).normal(size=(2, 40, 40, 3)).astype(np.float32)
-    assert (np.asarray(other(x)) == np.asarray(model(x))).all()
+    assert (array(other(x)) == array(model(x))).all()
 
 
 def test_global_settings_are_used_and_put_back(keras):
@@ -134,6 +142,73 @@ def test_it_fits(keras):
     assert history[-1] < history[0]
 
 
+def test_a_frozen_layer_has_no_gradient():
+    import densenet_keras
+
+    model = loaded(dtype="float64")
+    frozen = "features.denseblock1.denselayer2.conv1"
+    model.get_layer(frozen).trainable = False
+    batch, labels = np.random.default_rng(0).normal(size=(2, 3, 40, 40)), np.array([0, 1])
+    _, gradients, _ = densenet_keras.loss_and_gradients(model, batch, labels)
+    names = [name for name in spec.shapes(NETWORK) if not spec.is_buffer(name) and name != f"{frozen}.weight"]
+    assert list(gradients) == [*names, "input"]
+
+
+def test_pytorch_has_no_gradient_of_a_convolution_to_one_channel_in_float64(keras):
+    """PyTorch's CPU kernel refuses Keras' kernel, transposed: when this fails, tests/test_random.py can draw them."""
+    if keras.backend.backend() != "torch":
+        pytest.skip("only PyTorch's convolution has this fault")
+    import densenet_keras
+
+    model = densenet_keras.build(small(growth_rate=1), dtype="float64")
+    batch, labels = np.random.default_rng(0).normal(size=(2, 3, 40, 40)), np.array([0, 1])
+    with pytest.raises(RuntimeError, match="slow_conv2d: grad_weight must be contiguous"):
+        densenet_keras.loss_and_gradients(model, batch, labels)
+
+
+def test_float64_is_kept_in_inference_and_nowhere_else(keras):
+    """On PyTorch and JAX Keras itself rounds to float32 in a batch norm: the control is the model called natively."""
+    import densenet_keras
+
+    model, batch = loaded(dtype="float64"), np.random.default_rng(0).normal(size=(2, 3, 40, 40))
+    promoted = keras.backend.result_type("float64", "float32")
+    found = densenet_keras.predict(model, batch)
+    natively = array(model(batch.transpose(0, 2, 3, 1), training=False))
+    rounded = abs(found - natively).max() / abs(found).max() > 1e-10
+    assert rounded == (keras.backend.backend() != "tensorflow")
+    assert keras.backend.result_type("float64", "float32") == promoted
+
+
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+def test_float64_on_jax_without_its_flag_is_refused(keras):
+    if keras.backend.backend() != "jax":
+        pytest.skip("only JAX has a flag for float64")
+    from jax.experimental import disable_x64
+
+    with disable_x64(), pytest.raises(spec.SpecError, match=r"small is float32, not float64: .* JAX_ENABLE_X64=1"):
+        loaded(dtype="float64")
+
+
+def test_the_versions_name_what_keras_runs_on(keras):
+    from densenet_tools import backends
+
+    found = backends.versions(["keras"])
+    assert found.pop("keras") == keras.__version__
+    assert {name.removesuffix("-cpu") for name in found} == {keras.backend.backend()}
+
+
+def test_keras_is_installed_only_with_what_it_runs_on(monkeypatch):
+    import sys
+
+    from densenet_tools import backends
+
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.setenv("KERAS_BACKEND", "openvino")
+    assert "keras" not in backends.installed()
+    with pytest.raises(spec.SpecError, match=r"'keras' is not installed: pip install 'densenet-reference\[keras\]'"):
+        backends.check("keras")
+
+
 class TestApplications:
     """The signature of keras.applications.DenseNet121."""
 
@@ -153,7 +228,7 @@ class TestApplications:
         model = densenet_keras.DenseNet121(classes=7, input_shape=(64, 96, 1), name="mine")
         assert (model.name, model.input_shape, model.output_shape) == ("mine", (None, 64, 96, 1), (None, 7))
         assert model.layers[-1].name == "softmax"
-        out = np.asarray(model(np.ones((1, 64, 96, 1), np.float32)))
+        out = array(model(np.ones((1, 64, 96, 1), np.float32)))
         assert out.sum() == pytest.approx(1, abs=1e-5)
 
     def test_shapes_are_those_of_keras_applications(self, keras):
@@ -179,7 +254,7 @@ class TestApplications:
             layer.set_weights(whole.get_layer(layer.name).get_weights() if layer.weights else [])
         images = images[:, :, :32, :32]
         expected = densenet_keras.trace(whole, images)["relu"].transpose(0, 2, 3, 1)
-        assert (np.asarray(body(images.transpose(0, 2, 3, 1))) == expected).all()
+        assert (array(body(images.transpose(0, 2, 3, 1))) == expected).all()
 
     def test_an_input_tensor(self, keras):
         import densenet_keras

@@ -57,7 +57,9 @@ def test_keras_applications_agrees_once_the_epsilon_does(name, photograph, float
     layers = ([layer for layer in model.layers if layer.weights] for model in (theirs, ours))
     for their_layer, our_layer in zip(*layers, strict=True):  # both in the order of the network
         their_layer.set_weights(our_layer.get_weights())
-    found = np.asarray(theirs(photograph.transpose(0, 2, 3, 1).astype(np.float64), training=False))
+    with densenet_keras.compat.float64_kept():
+        outputs = theirs(photograph.transpose(0, 2, 3, 1).astype(np.float64), training=False)
+    found = keras.ops.convert_to_numpy(outputs)
     same = expected(name, photograph, np.float64, eps=1.001e-5)
     assert difference(found, same)[1] <= OUTPUTS["float64"]
     assert difference(found, expected(name, photograph, np.float64))[1] > 1e-9

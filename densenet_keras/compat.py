@@ -1,0 +1,57 @@
+"""What Keras 3.15 gets wrong on PyTorch and JAX, in one place; a test of each tells when it is no longer needed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+try:
+    import keras
+except ImportError as error:
+    raise ImportError(
+        "densenet_keras needs Keras 3 and one of its backends, which are not installed: "
+        "pip install 'densenet-reference[keras]'"
+    ) from error
+
+
+@contextmanager
+def float64_kept() -> Iterator[None]:
+    """Lets Keras compute in float64 what is in float64; for models of any other dtype it changes nothing.
+
+    On PyTorch and JAX Keras rounds float64 to float32 wherever it promotes dtypes, so in batch norms, means and
+    losses, without saying so (github.com/keras-team/keras/issues/23704). The rule is one table for the whole
+    process, so it is put back.
+    """
+    from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as rounded
+
+    before = rounded["float64"]
+    rounded["float64"] = "float64"
+    try:
+        yield
+    finally:
+        rounded["float64"] = before
+
+
+def allow_dotted_names() -> None:
+    """Lets Keras on PyTorch build layers whose names have dots, as it does on TensorFlow and JAX.
+
+    There it keeps each layer's variables as PyTorch parameters, too, under names that contain the layer's, and
+    PyTorch allows no dots in those: they become colons. Layers without dots are as they were.
+    """
+    import torch
+
+    def undotted(variable: Any) -> Any:
+        return SimpleNamespace(path=variable.path.replace(".", ":"), value=variable.value)
+
+    def track_all(layer: Any) -> None:
+        variables = [undotted(variable) for variable in layer.variables]
+        layer._torch_params = torch.nn.ParameterDict({variable.path: variable.value for variable in variables})
+
+    track, untrack = keras.Layer._post_track_variable, keras.Layer._post_untrack_variable
+    keras.Layer._track_variables = track_all
+    keras.Layer._post_track_variable = lambda layer, variable: track(layer, undotted(variable))
+    keras.Layer._post_untrack_variable = lambda layer, variable: untrack(layer, undotted(variable))
+
+
+if keras.config.backend() == "torch":
+    allow_dotted_names()

@@ -1,0 +1,90 @@
+"""The derivatives of a training-mode pass, which Keras leaves to the framework that it runs on.
+
+Each framework is imported where it is used, so that only the one that Keras runs on is loaded.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+import spec
+from densenet_keras.compat import float64_kept
+
+Tensors = Sequence[Any]
+Function = Callable[..., tuple[Any, Tensors]]  # (tensors, more arguments) -> a number, and what else was computed
+WithGradients = Callable[..., tuple[tuple[Any, Tensors], Tensors]]  # the same, and the number's gradients by tensors
+
+
+@float64_kept()
+def training_pass(model: keras.Model, x: np.ndarray, labels: np.ndarray) -> tuple[float, Tensors, Any, Tensors]:
+    """One training-mode pass with the mean cross-entropy of `labels`, integers (N,), and all its gradients.
+
+    `x` is a batch in the model's layout and dtype. Returns the loss, the gradients of model.trainable_variables,
+    that of `x`, and the values that the pass gives to model.non_trainable_variables. Assigns none of them.
+    Raises SpecError where Keras runs on a framework that has no entry in DIFFERENTIATE.
+    """
+    tensors = [*(variable.value for variable in model.trainable_variables), keras.ops.convert_to_tensor(x)]
+    others = [variable.value for variable in model.non_trainable_variables]
+    (loss, updated), (*gradients, of_x) = _differentiated(model)(tensors, others, labels)
+    return float(loss), gradients, of_x, updated
+
+
+def _loss(model: keras.Model, tensors: Tensors, others: Tensors, labels: np.ndarray) -> tuple[Any, Tensors]:
+    """The loss where the trainable variables and the batch are `tensors`, and what the other variables become."""
+    *trainable, x = tensors
+    logits, updated = model.stateless_call(trainable, others, x, training=True)
+    return keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)), updated
+
+
+def _differentiated(model: keras.Model) -> WithGradients:
+    """The model's loss with gradients; made once for each choice of trainable variables, as JAX compiles it."""
+    name = keras.backend.backend()
+    if name not in DIFFERENTIATE:
+        raise spec.SpecError(
+            f"gradients need Keras on TensorFlow, PyTorch or JAX, found {name}: "
+            f"set KERAS_BACKEND to one of {', '.join(DIFFERENTIATE)}"
+        )
+    made = vars(model).setdefault("_differentiated", {})
+    trainable = tuple(variable.trainable for variable in model.variables)
+    if trainable not in made:
+        made[trainable] = DIFFERENTIATE[name](partial(_loss, model))
+    return made[trainable]
+
+
+def tensorflow(function: Function) -> WithGradients:
+    """`function` with its gradients by the first argument, a list of tensors."""
+    import tensorflow as tf
+
+    def with_gradients(tensors, *arguments):
+        tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(tensors)
+            value, others = function(tensors, *arguments)
+        return (value, others), tape.gradient(value, tensors)
+
+    return with_gradients
+
+
+def torch(function: Function) -> WithGradients:
+    """`function` with its gradients by the first argument, a list of tensors."""
+    import torch
+
+    def with_gradients(tensors, *arguments):
+        tensors = [tensor.detach().requires_grad_() for tensor in tensors]
+        value, others = function(tensors, *arguments)
+        return (value.detach(), others), torch.autograd.grad(value, tensors)
+
+    return with_gradients
+
+
+def jax(function: Function) -> WithGradients:
+    """`function` with its gradients by the first argument, a list of tensors."""
+    import jax
+
+    return jax.jit(jax.value_and_grad(function, has_aux=True))
+
+
+DIFFERENTIATE = {"tensorflow": tensorflow, "torch": torch, "jax": jax}
