@@ -9,7 +9,7 @@ import numpy as np
 
 import spec
 from densenet_tools import backends
-from densenet_tools.tolerance import GRADIENTS, OUTPUTS, gradient_tolerance
+from densenet_tools.tolerance import GRADIENTS, OUTPUTS, gradient_tolerance, rounding
 from spec import statistics
 
 
@@ -166,15 +166,35 @@ def _training_checks(run: _Run, reference: _Run) -> list[Check]:
     update = run.backend.RUNNING_UPDATE
     expected_after = statistics.expected(run.network, reference.weights, reference_after, counts, update)
     tolerance = OUTPUTS[run.dtype]
-    if run.dtype == "float64":
-        bar, size = GRADIENTS["float64"], _largest
-    else:
-        bar, size = gradient_tolerance(run.network), _euclidean
     return [
         Check("loss", difference(np.array(loss), np.array(expected_loss))[1], tolerance, "loss"),
-        _worst("gradients", gradient_differences(gradients, expected_gradients, size), bar),
+        _gradient_check(run, gradients, reference, expected_gradients),
         _worst("statistics", statistic_differences(after, expected_after), tolerance),
     ]
+
+
+def _gradient_check(run: _Run, found: spec.Weights, reference: _Run, expected: spec.Weights) -> Check:
+    """In float32 a kink within rounding may excuse a difference: see densenet_tools.tolerance."""
+    if run.dtype == "float64":
+        return _worst("gradients", gradient_differences(found, expected), GRADIENTS["float64"])
+    differences, bar = gradient_differences(found, expected, _euclidean), gradient_tolerance(run.network)
+    check = _worst("gradients", differences, bar)
+    if check.passes or np.isnan(check.relative):
+        return check
+    bars = {name: bar + move for name, move in _moves_of_gradients(reference).items()}
+    worst = max(differences, key=lambda name: differences[name] / bars[name])
+    return Check("gradients", differences[worst], bars[worst], worst)
+
+
+def _moves_of_gradients(reference: _Run) -> dict[str, float]:
+    """How far each exact gradient moves, at most of eight times, where the images move by float32's rounding."""
+    largest: dict[str, float] = {}
+    for probe in range(8):
+        noise = np.random.default_rng(probe).normal(0, rounding(reference.network), reference.images.shape)
+        moved = _Run(reference.network, "numpy", "float64", reference.weights, reference.images * (1 + noise))
+        moves = gradient_differences(moved.training[1], reference.training[1], _euclidean)
+        largest = {name: max(move, largest.get(name, 0.0)) for name, move in moves.items()}
+    return largest
 
 
 def _largest(array: np.ndarray) -> float:

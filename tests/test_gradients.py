@@ -198,6 +198,44 @@ def test_the_tolerance_in_float32_grows_with_depth_and_width():
     assert gradient_tolerance(small()) == gradient_tolerance(dataclasses.replace(small(), name="other"))
 
 
+# Found by a random network: with these weights and images one ReLU's input is a hundred-millionth of its like.
+AT_A_KINK = {
+    "growth_rate": 7,
+    "block_config": [3, 2],
+    "bn_size": 2,
+    "num_classes": 2,
+    "input_size": 22,
+    "stem": {"kernel_size": 4, "stride": 2, "padding": 0},
+    "squeeze_excitation": {"ratio": 6, "placement": ["layer"], "bias": True},
+}
+
+
+@pytest.mark.parametrize(("factor", "agrees"), [(1.0, True), (1.2, False), (np.nan, False)])
+def test_in_float32_a_kink_within_rounding_is_no_fault_and_a_wrong_gradient_is_one(monkeypatch, factor, agrees):
+    """The network's gradients at images a ten-millionth away, where the ReLU switches, and one of them spoiled."""
+    network = spec.densenet(spec.DenseNetConfig(**AT_A_KINK), "kink")
+    batch = images.load([images.sample()], 2, network.input_shape)
+    near = batch.astype(np.float32) * (1 + 1e-7 * np.random.default_rng(1).normal(size=batch.shape))
+    right = reference.loss_and_gradients
+
+    def pass_nearby(model, batch, labels):
+        if model.weights["features.conv0.weight"].dtype == np.float64:
+            return right(model, batch, labels)
+        exact = reference.build(network)
+        reference.load_weights(exact, {name: array.astype(np.float64) for name, array in model.weights.items()})
+        loss, gradients, after = right(exact, near, labels)
+        return loss, gradients | {"classifier.weight": factor * gradients["classifier.weight"]}, after
+
+    monkeypatch.setattr(reference, "loss_and_gradients", pass_nearby)
+    (result,) = compare(network, ["numpy"], batch, "float32", checks=["gradients"])
+    assert result.agrees == agrees, result.problem
+    check = next(check for check in result.checks if check.name == "gradients")
+    if agrees:
+        assert check.relative > gradient_tolerance(network), "only the kink excuses it"
+    else:
+        assert check.worst == "classifier.weight"
+
+
 def test_every_node_kind_and_branch_is_among_the_small_networks():
     nodes = [node for case in CASES.values() for _, node in spec.walk(case.network.root)]
     kinds = {type(node) for node in nodes}
