@@ -3,33 +3,39 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+# With JAX in an environment of its own: where it is installed TensorFlow loads it, too.
+JAX_BIN := .venv-jax/bin
+JAX_STAMP := .venv-jax/installed
 DEMO := densenet121 se_densenet121 densenet100_k12_bc densenet_d2l
 BACKENDS := numpy,torch,mxnet,keras
-# Keras' own tests, and those of all backends on the small networks: what takes minutes on PyTorch and on JAX too.
-KERAS_TESTS := tests/test_keras.py tests/test_shapes.py tests/test_parity.py tests/test_gradients.py
-FOR_TORCH := not (densenet1 or densenet2 or vgg or resnet34)
-FOR_JAX := test_keras or keras and (plain or bottleneck or se_everywhere or residual_strided or inception \
-	or flattened or running or dropout or as_it_was)
+PYTEST := pytest -n 2 --dist worksteal
+# What takes minutes on JAX, which compiles every operation for every shape, and shows nothing that less does not.
+LONG_ON_JAX := vgg or densenet1 or densenet2 or densenet40 or densenet_d2l or alexnet or nin or googlenet or resnet34 \
+	or TestApplications or nesterov or both_data_formats or peers or random or isolation or cli
 
-.PHONY: demo test test-slow test-keras-torch test-keras-jax check format clean
+.PHONY: demo test test-slow test-keras-torch test-keras-jax parity check format clean
 
 demo: $(STAMP)
 	$(BIN)/densenet parity $(DEMO)
 
 test: $(STAMP)
-	DENSENET_BACKENDS=$(BACKENDS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	DENSENET_BACKENDS=$(BACKENDS) OMP_NUM_THREADS=1 $(BIN)/$(PYTEST)
 
 test-slow: $(STAMP)
-	DENSENET_BACKENDS=$(BACKENDS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m slow
+	DENSENET_BACKENDS=$(BACKENDS) OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m slow
 
+# Everything of Keras, on another framework.
 test-keras-torch: $(STAMP)
-	KERAS_BACKEND=torch DENSENET_BACKENDS=numpy,keras OMP_NUM_THREADS=1 \
-		$(BIN)/pytest -n 2 --dist worksteal $(KERAS_TESTS) -k "$(FOR_TORCH)"
+	KERAS_BACKEND=torch DENSENET_BACKENDS=numpy,keras OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -k "keras or random"
 
-# JAX compiles each operation for each shape, which takes longer than to run it: with few optimizations, half as long.
-test-keras-jax: $(STAMP)
-	KERAS_BACKEND=jax JAX_ENABLE_X64=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 DENSENET_BACKENDS=numpy,keras OMP_NUM_THREADS=1 \
-		$(BIN)/pytest -n 2 --dist worksteal $(KERAS_TESTS) -k "$(FOR_JAX)"
+test-keras-jax: $(JAX_STAMP)
+	KERAS_BACKEND=jax JAX_ENABLE_X64=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 DENSENET_BACKENDS=numpy,keras \
+		OMP_NUM_THREADS=1 $(JAX_BIN)/$(PYTEST) -k "keras and not ($(LONG_ON_JAX))"
+
+# Every layer and gradient of every variant, then every executor of the demo's networks: as JSON and as a page.
+parity: $(JAX_STAMP)
+	$(JAX_BIN)/densenet parity --all --layers --gradients --dtype float64 --json parity.json --html parity.html
+	$(JAX_BIN)/densenet parity $(DEMO) --executors --dtype float64 --json executors.json --html executors.html
 
 check: $(STAMP)
 	$(BIN)/ruff check
@@ -42,9 +48,13 @@ format: $(STAMP)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-jax
 
 # The stamp is newer than what decides about the environment: the environment is up to date.
 $(STAMP): pyproject.toml constraints.txt
-	PYTHON="$(PYTHON)" sh install.sh $(VENV)
+	PYTHON="$(PYTHON)" sh install.sh $(VENV) all,dev
+	touch $@
+
+$(JAX_STAMP): pyproject.toml constraints.txt
+	PYTHON="$(PYTHON)" sh install.sh .venv-jax all,jax,dev
 	touch $@

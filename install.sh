@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the virtual environment $1 and installs everything into it, pinned by constraints.txt.
+# Creates the virtual environment $1 and installs this project with the extras $2 into it, pinned by constraints.txt.
 # Uses $PYTHON where it is set, else the first Python on the path that all three frameworks run on.
 set -eu
 
@@ -24,4 +24,4 @@ if [ ! -x "$1/bin/python" ] && ! "$python" -m venv "$1"; then
     echo "$python has no venv module: install it (Debian: apt-get install python3-venv), then run make again." >&2
     exit 1
 fi
-"$1/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+"$1/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$2]"

@@ -1,6 +1,7 @@
 """Importing one backend loads no other framework, and a missing one is named with what installs it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ OWN = {
     "densenet_tools.parity": set(),
     "densenet_torch": {"torch"},
     "densenet_mxnet": {"mxnet"},
-    "densenet_keras": {"keras", "tensorflow"},
+    "densenet_keras": {"keras", os.environ.get("KERAS_BACKEND", "tensorflow")},
 }
 NEEDS = {"densenet_torch": "torch", "densenet_mxnet": "mxnet", "densenet_keras": "keras"}
 
