@@ -11,6 +11,7 @@ from densenet_torch.model import ConvNet
 
 def compiled(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """torch.compile, as one graph."""
+    torch.compiler.reset()  # it compiles a function for at most eight models, and one forward serves all networks
     other = copy.deepcopy(model)
     other.compile(fullgraph=True)
     return predict(other, images)

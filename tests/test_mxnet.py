@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import spec
-from tests.cases import SMALL, small, squeezed
+from tests.cases import CASES, SMALL, small
 from tests.conftest import require
 
 
@@ -96,19 +96,24 @@ def test_interop_works_on_a_hybridized_model_and_leaves_it_so(mx, model):
 
 
 @pytest.mark.parametrize("flags", [{}, {"static_alloc": True, "static_shape": True}], ids=["plain", "static"])
-def test_gradients_of_a_hybridized_model_are_the_same(flags):
+@pytest.mark.parametrize("case", [name for name, case in CASES.items() if case.network.gives_logits])
+def test_a_hybridized_model_agrees_with_the_reference(monkeypatch, case, flags):
     import densenet_mxnet
+    from densenet_tools import images
+    from densenet_tools.parity import compare
 
-    network = small(bn_size=4, **squeezed("layer", "final"))
-    model = densenet_mxnet.build(network, dtype="float64")
-    densenet_mxnet.load_weights(model, spec.randomize(spec.initialize(network, 0, np.float64), 0))
-    images = np.random.default_rng(0).normal(size=(2, 3, 40, 40))
-    loss, gradients, statistics = densenet_mxnet.loss_and_gradients(model, images, np.array([0, 1]))
-    model.hybridize(**flags)
-    found = densenet_mxnet.loss_and_gradients(model, images, np.array([0, 1]))
-    assert found[0] == pytest.approx(loss, rel=1e-14)
-    for name, array in (gradients | statistics).items():
-        assert abs((found[1] | found[2])[name] - array).max() <= 1e-12 * max(abs(array).max(), 1e-6), name
+    build = densenet_mxnet.build
+
+    def hybridized(network, dtype):
+        model = build(network, dtype=dtype)
+        model.hybridize(**flags)
+        return model
+
+    monkeypatch.setattr(densenet_mxnet, "build", hybridized)
+    network, shape = CASES[case].network, CASES[case].input_shape
+    photographs = images.load([images.sample()], 3, shape)
+    (result,) = compare(network, ["mxnet"], photographs, "float64", checks=["layers", "gradients"])
+    assert result.agrees, result.problem
 
 
 def test_new_weights_reach_a_hybridized_model(mx, model):

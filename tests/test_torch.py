@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import spec
-from tests.cases import SMALL, small
+from tests.cases import CASES, SMALL, small
 from tests.conftest import require
 
 
@@ -140,6 +140,42 @@ def test_it_compiles_to_one_graph(torch, model):
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     assert (compiled(x) == model(x)).all()
     assert compiled(torch.randn(1, 3, 48, 56)).shape == (1, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["se_everywhere", "residual_strided", "inception", "flattened"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_compiled_model_agrees_with_the_reference(monkeypatch, case, dtype):
+    """Its gradients, too."""
+    import torch
+
+    import densenet_torch
+    from densenet_tools import images
+    from densenet_tools.parity import compare
+
+    build = densenet_torch.build
+    torch.compiler.reset()
+
+    def compiled(network, dtype):
+        model = build(network, dtype=dtype)
+        model.compile(fullgraph=True)
+        return model
+
+    monkeypatch.setattr(densenet_torch, "build", compiled)
+    photographs = images.load([images.sample()], 3, CASES[case].input_shape)
+    (result,) = compare(CASES[case].network, ["torch"], photographs, dtype, checks=["gradients"])
+    assert result.agrees, result.problem
+
+
+@pytest.mark.slow
+def test_more_than_eight_networks_compile():
+    import densenet_torch
+
+    images = np.ones((2, 3, 40, 40))
+    for channels in range(1, 10):
+        model = densenet_torch.build(small(block_config=[1], stem={"channels": channels}), dtype="float64")
+        found = densenet_torch.EXECUTORS["compiled"](model, images)
+        assert found == pytest.approx(densenet_torch.predict(model, images), rel=1e-10)
 
 
 def test_it_exports_for_any_batch_and_size(torch, model):
