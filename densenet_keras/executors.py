@@ -47,6 +47,6 @@ def _opened_on(framework: str, model: keras.Model, images: np.ndarray) -> np.nda
         command = [sys.executable, "-m", "densenet_keras", model_file, images_file, logits_file]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            reason = done.stderr.strip().splitlines()[-1]
-            raise spec.SpecError(f"{model.name} cannot be run by Keras on {framework}: {reason}")
+            reasons = done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"]
+            raise spec.SpecError(f"{model.name} cannot be run by Keras on {framework}: {reasons[-1]}")
         return np.load(logits_file)

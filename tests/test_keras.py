@@ -1,5 +1,8 @@
 """What Keras' users expect."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -154,6 +157,15 @@ def test_a_frozen_layer_has_no_gradient():
     assert list(gradients) == [*names, "input"]
 
 
+def test_keras_alone_builds_no_dotted_name_on_pytorch(keras):
+    """When this fails, densenet_keras.compat.allow_dotted_names can go."""
+    if keras.backend.backend() != "torch":
+        pytest.skip("only PyTorch allows no dots in the names of parameters")
+    code = "import keras; keras.layers.Dense(2, name='a.b').build((None, 3))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert "parameter name can't contain" in done.stderr.replace("\\", "")
+
+
 def test_pytorch_has_no_gradient_of_a_convolution_to_one_channel_in_float64(keras):
     """PyTorch's CPU kernel refuses Keras' kernel, transposed: when this fails, tests/test_random.py can draw them."""
     if keras.backend.backend() != "torch":
@@ -189,6 +201,28 @@ def test_float64_on_jax_without_its_flag_is_refused(keras):
         loaded(dtype="float64")
 
 
+@pytest.mark.parametrize("framework", ["tensorflow", "torch", "jax"])
+def test_a_saved_model_runs_on_another_framework(keras, framework):
+    from densenet_tools import backends, images
+    from densenet_tools.parity import compare
+
+    executor = f"keras:{framework}"
+    if executor not in backends.executors("keras"):
+        pytest.skip(f"{framework} is not installed, or what Keras runs on already")
+    photographs = images.load([images.sample()], 2, CASES["se_everywhere"].input_shape)
+    (result,) = compare(NETWORK, [executor], photographs, "float64")
+    assert result.agrees, result.problem
+    assert framework in {name.removesuffix("-cpu") for name in backends.versions([executor])}
+
+
+def test_a_framework_that_does_not_run_is_named_with_its_reason(monkeypatch, keras, images):
+    import densenet_keras
+
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(spec.SpecError, match="small cannot be run by Keras on torch: the process ended with 1"):
+        densenet_keras.EXECUTORS["torch"](loaded(), images)
+
+
 def test_the_versions_name_what_keras_runs_on(keras):
     from densenet_tools import backends
 
@@ -198,8 +232,6 @@ def test_the_versions_name_what_keras_runs_on(keras):
 
 
 def test_keras_is_installed_only_with_what_it_runs_on(monkeypatch):
-    import sys
-
     from densenet_tools import backends
 
     monkeypatch.delitem(sys.modules, "keras")
