@@ -82,6 +82,9 @@ def check(name: str) -> None:
     if executor and executor not in BACKENDS[backend].executors:
         known = ", ".join(BACKENDS[backend].executors) or "none"
         raise spec.SpecError(f"unknown executor {executor!r} of backend {backend!r}: known: {known}")
+    unknown = [framework for framework in _below(name) if framework not in FRAMEWORKS_OF_KERAS]
+    if unknown:
+        raise spec.SpecError(f"KERAS_BACKEND is {unknown[0]!r}, expected one of {', '.join(FRAMEWORKS_OF_KERAS)}")
     if backend not in installed() or not all(find_spec(framework) for framework in _below(name)):
         extras = ",".join([backend, *(framework for framework in _below(name) if framework in ("torch", "jax"))])
         raise spec.SpecError(f"backend {name!r} is not installed: pip install 'densenet-reference[{extras}]'")

@@ -235,9 +235,20 @@ def test_keras_is_installed_only_with_what_it_runs_on(monkeypatch):
     from densenet_tools import backends
 
     monkeypatch.delitem(sys.modules, "keras")
-    monkeypatch.setenv("KERAS_BACKEND", "openvino")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(backends, "find_spec", lambda module: None if module == "jax" else module)
     assert "keras" not in backends.installed()
-    with pytest.raises(spec.SpecError, match=r"'keras' is not installed: pip install 'densenet-reference\[keras\]'"):
+    for name in ("keras", "keras:jax"):
+        with pytest.raises(spec.SpecError, match=rf"'{name}' is not installed: pip install '.*\[keras,jax\]'"):
+            backends.check(name)
+
+
+def test_a_framework_that_keras_does_not_run_on_is_refused(monkeypatch):
+    from densenet_tools import backends
+
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.setenv("KERAS_BACKEND", "pytorch")
+    with pytest.raises(spec.SpecError, match="KERAS_BACKEND is 'pytorch', expected one of tensorflow, torch, jax"):
         backends.check("keras")
 
 
