@@ -52,9 +52,12 @@ BACKENDS = {
 
 def installed() -> list[str]:
     """The names of the backends whose framework is installed, and what it runs on; "numpy" always is."""
-    return [
-        name for name, entry in BACKENDS.items() if all(find_spec(module) for module in entry.imports + _below(name))
-    ]
+    return [name for name in BACKENDS if _available(name)]
+
+
+def _available(name: str) -> bool:
+    """Whether what a known backend or executor imports, and what that runs on, is installed."""
+    return all(find_spec(module) for module in BACKENDS[name.partition(":")[0]].imports + _below(name))
 
 
 def _below(name: str) -> tuple[str, ...]:
@@ -71,7 +74,7 @@ def _below(name: str) -> tuple[str, ...]:
 def executors(name: str) -> list[str]:
     """The other ways to run a backend's models, where what they need is installed, as names: `mxnet:hybridized`."""
     others = [f"{name}:{executor}" for executor in BACKENDS[name].executors if executor not in _below(name)]
-    return [other for other in others if all(find_spec(framework) for framework in _below(other))]
+    return [other for other in others if _available(other)]
 
 
 def check(name: str) -> None:
@@ -85,7 +88,7 @@ def check(name: str) -> None:
     unknown = [framework for framework in _below(name) if framework not in FRAMEWORKS_OF_KERAS]
     if unknown:
         raise spec.SpecError(f"KERAS_BACKEND is {unknown[0]!r}, expected one of {', '.join(FRAMEWORKS_OF_KERAS)}")
-    if backend not in installed() or not all(find_spec(framework) for framework in _below(name)):
+    if not (_available(backend) and _available(name)):
         extras = ",".join([backend, *(framework for framework in _below(name) if framework in ("torch", "jax"))])
         raise spec.SpecError(f"backend {name!r} is not installed: pip install 'densenet-reference[{extras}]'")
 

@@ -119,10 +119,24 @@ class _Run:
     @cached_property
     def training(self) -> tuple[float, spec.Weights, spec.Weights]:
         """Loss, gradients and running statistics of one training-mode pass."""
+        return self._training(self.images)
+
+    @cached_property
+    def gradient_moves(self) -> dict[str, float]:
+        """How far each gradient moves, at most of eight times, where the images move by float32's rounding."""
+        largest: dict[str, float] = {}
+        for probe in range(8):
+            noise = np.random.default_rng(probe).normal(0, rounding(self.network), self.images.shape)
+            _, moved, _ = self._training(self.images * (1 + noise))
+            moves = gradient_differences(moved, self.training[1], _euclidean)
+            largest = {name: max(move, largest.get(name, 0.0)) for name, move in moves.items()}
+        return largest
+
+    def _training(self, images: np.ndarray) -> tuple[float, spec.Weights, spec.Weights]:
         plain = spec.without_dropout(self.network)
         model = self.model if plain == self.network else self._loaded(plain)
-        labels = np.arange(len(self.images)) % self.network.num_classes
-        return self.backend.loss_and_gradients(model, self.images, labels)
+        labels = np.arange(len(images)) % self.network.num_classes
+        return self.backend.loss_and_gradients(model, images, labels)
 
 
 def _compare(run: _Run, reference: _Run, names: Iterable[str]) -> Comparison:
@@ -187,20 +201,9 @@ def _gradient_check(run: _Run, found: spec.Weights, reference: _Run, expected: s
     check = _worst("gradients", differences, bar)
     if check.passes or np.isnan(check.relative):
         return check
-    bars = {name: bar + move for name, move in _moves_of_gradients(reference).items()}
+    bars = {name: bar + move for name, move in reference.gradient_moves.items()}
     worst = max(differences, key=lambda name: differences[name] / bars[name])
     return Check("gradients", differences[worst], bars[worst], worst)
-
-
-def _moves_of_gradients(reference: _Run) -> dict[str, float]:
-    """How far each exact gradient moves, at most of eight times, where the images move by float32's rounding."""
-    largest: dict[str, float] = {}
-    for probe in range(8):
-        noise = np.random.default_rng(probe).normal(0, rounding(reference.network), reference.images.shape)
-        moved = _Run(reference.network, "numpy", "float64", reference.weights, reference.images * (1 + noise))
-        moves = gradient_differences(moved.training[1], reference.training[1], _euclidean)
-        largest = {name: max(move, largest.get(name, 0.0)) for name, move in moves.items()}
-    return largest
 
 
 def _largest(array: np.ndarray) -> float:

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import torch
 
-from densenet_torch.interop import predict
+from densenet_torch.interop import predict, to_input
 from densenet_torch.model import ConvNet
 
 
@@ -19,8 +19,7 @@ def compiled(model: ConvNet, images: np.ndarray) -> np.ndarray:
 
 def exported(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """torch.export: the captured program, without the module's own code."""
-    model.network.check_images(images)
-    x = torch.from_numpy(images).to(next(model.parameters()))
+    x = to_input(model, images)
     with torch.no_grad():
         program = torch.export.export(copy.deepcopy(model).eval(), (x,))
         return program.module()(x).cpu().numpy()
