@@ -2,6 +2,6 @@
 
 import sys
 
-from densenet_tools.cli import main
+from densenet_tools.commands import main
 
 sys.exit(main())

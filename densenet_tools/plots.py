@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import spec
-from densenet_tools.compare import Cost
+from densenet_tools.costs import Cost
 
 SUFFIXES = (".png", ".svg", ".pdf")
 MARKERS = "os^Dv<>PX"  # as many that with ten colors none of ninety looks like another

@@ -3,13 +3,13 @@
 from spec.analysis import Layer, analyze, total
 from spec.blocks import Sequential, children, walk
 from spec.config import NetworkConfig
-from spec.densenet import DenseNetConfig, Stem, densenet
 from spec.errors import SpecError
+from spec.families.densenet import DenseNetConfig, Stem, densenet
+from spec.families.squeeze_excitation import SqueezeExcitationConfig
 from spec.network import Network
 from spec.parameters import Shapes, Weights, initialize, is_buffer, randomize, shapes
-from spec.simplify import without_dropout
-from spec.squeeze_excitation import SqueezeExcitationConfig
-from spec.statistics import RunningUpdate
+from spec.rewrites import without_dropout
+from spec.running import RunningUpdate
 from spec.variants import Published, load, load_config, names, published, schema, variant, variant_config
 from spec.weights import check_weights, read_weights
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 import spec
 from densenet_tools import backends
-from densenet_tools.cli import main
+from densenet_tools.commands import main
 from tests.conftest import require
 
 
@@ -185,7 +185,7 @@ def test_the_report_of_parity_has_a_schema_that_it_keeps(run, config, tmp_path):
     """Checked with pydantic: the document is read back as what it was written from."""
     from pydantic import TypeAdapter
 
-    from densenet_tools.report import Report
+    from densenet_tools.parity.report import Report
 
     require("mxnet")
     file = tmp_path / "parity.json"
@@ -347,6 +347,7 @@ def test_help_has_an_example(run, command):
 
 
 def test_both_ways_to_call_it():
-    for command in (["-m", "densenet_tools"], ["-c", "from densenet_tools.cli import main; raise SystemExit(main())"]):
+    code = "from densenet_tools.commands import main; raise SystemExit(main())"
+    for command in (["-m", "densenet_tools"], ["-c", code]):
         done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "0.1.0"

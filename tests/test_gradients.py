@@ -10,8 +10,8 @@ import spec.blocks
 import spec.layers
 from densenet_tools import images
 from densenet_tools.parity import compare, gradient_differences
-from densenet_tools.tolerance import gradient_tolerance
-from spec import reference, statistics
+from densenet_tools.parity.tolerance import gradient_tolerance
+from spec import reference, running
 from tests.cases import CASES, VARIANTS, Case, small
 from tests.conftest import FRAMEWORKS, require
 
@@ -57,7 +57,8 @@ def test_the_reference_has_the_gradients_that_its_loss_has(case):
 
 def test_finite_differences_catch_a_wrong_gradient(monkeypatch):
     """The control of the test above: a batch norm that treats its statistics as constants."""
-    from spec import backward, layers
+    from spec import layers
+    from spec.reference import backward
 
     def naive(node, gradient, x, *, run, path, gradients):
         deviation = np.sqrt(x.var(axis=(0, 2, 3)) + node.eps)
@@ -108,7 +109,7 @@ def test_running_statistics_after_a_step(backend_name):
     native = backend.build(network, dtype="float64")
     backend.load_weights(native, before)
     _, _, found = backend.loss_and_gradients(native, batch, labels)
-    counts = statistics.counts(network, network.input_shape, len(batch))
+    counts = running.counts(network, network.input_shape, len(batch))
     assert counts["features.norm0"] == 4 * 20 * 20
     assert counts["features.norm5"] == 4 * 5 * 5
     for path, n in counts.items():

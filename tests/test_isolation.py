@@ -13,7 +13,7 @@ from tests.conftest import FRAMEWORKS, require
 MODULES = {"torch", "mxnet", "keras", "tensorflow", "jax"}
 OWN = {
     "spec": set(),
-    "densenet_tools.cli": set(),
+    "densenet_tools.commands": set(),
     "densenet_tools.parity": set(),
     "densenet_torch": {"torch"},
     "densenet_mxnet": {"mxnet"},

@@ -9,7 +9,7 @@ import pytest
 import spec
 from densenet_tools import images
 from densenet_tools.parity import compare, difference, first_departure, layer_differences
-from densenet_tools.tolerance import OUTPUTS
+from densenet_tools.parity.tolerance import OUTPUTS
 from tests.cases import CASES, VARIANTS, Case
 from tests.conftest import FRAMEWORKS, require
 

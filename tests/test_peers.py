@@ -10,7 +10,7 @@ import pytest
 import spec
 from densenet_tools import images
 from densenet_tools.parity import difference
-from densenet_tools.tolerance import OUTPUTS
+from densenet_tools.parity.tolerance import OUTPUTS
 from spec import reference
 from tests.conftest import require
 

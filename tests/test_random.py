@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import spec
 from densenet_tools import images
 from densenet_tools.parity import compare
-from spec import statistics
+from spec import running
 from spec.layers import Conv
 from tests.conftest import chosen, require
 
@@ -65,7 +65,7 @@ def built(fields: dict[str, Any], batch: int) -> spec.Network | None:
         network = spec.densenet(spec.DenseNetConfig(**fields), FAILED.stem)
     except spec.SpecError:
         return None
-    fewest = min(statistics.counts(network, network.input_shape, batch).values())
+    fewest = min(running.counts(network, network.input_shape, batch).values())
     narrow = any(isinstance(node, Conv) and node.out_channels == 1 for _, node in spec.walk(network.root))
     if narrow and os.environ.get("KERAS_BACKEND") == "torch":
         return None
@@ -115,7 +115,7 @@ def test_a_failure_is_a_config_file_that_parity_fails_on(monkeypatch, tmp_path, 
     """The control: with an epsilon of PyTorch's own, random networks fail, and the file shows it again."""
     require("torch")
     import densenet_torch
-    from densenet_tools.cli import main
+    from densenet_tools.commands import main
 
     build = densenet_torch.build
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import spec
-from spec import reference, statistics, training
+from spec import reference, running, training
 from spec.layers import BatchNorm
 from tests.cases import CLASSIC, small, squeezed
 from tests.conftest import FRAMEWORKS, require
@@ -96,10 +96,10 @@ def running_statistics(network: spec.Network, history: list[spec.Weights], updat
         for path, node in spec.walk(network.root)
         if isinstance(node, BatchNorm)
     }
-    counts = statistics.counts(network, network.input_shape, 4)
+    counts = running.counts(network, network.input_shape, 4)
     found = {name: array for name, array in history[0].items() if spec.is_buffer(name)}
     for before, after in pairwise(history):
-        from_before = statistics.expected(network, before, after, counts, update)
+        from_before = running.expected(network, before, after, counts, update)
         # An update is linear in what it starts from, which is `found`, not `before`.
         found = {
             name: array + decays[name.rpartition(".")[0]] * (found[name] - before[name])

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from spec.blocks import Node, Sequential
 from spec.config import FAMILY, NetworkConfig, PositiveInt
-from spec.head import flattened_features, flattening
+from spec.families.head import flattened_features, flattening
 from spec.layers import Conv, Dropout, Linear, MaxPool, ReLU
 from spec.network import Network, assemble
 

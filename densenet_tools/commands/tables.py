@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 import spec
-from densenet_tools.compare import Cost
+from densenet_tools.costs import Cost
 from densenet_tools.inspection import Observed
-from densenet_tools.parity import Comparison
+from densenet_tools.parity.verdict import Comparison
 
 WIDE = 160  # columns, where output goes to a file or a pipe
 

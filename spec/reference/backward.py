@@ -12,7 +12,7 @@ import numpy as np
 from spec import layers
 from spec.blocks import DenseLayer, Inception, Node, Residual, SqueezeExcitation, branches
 from spec.parameters import Weights
-from spec.reference import Pass, padded, patches_of, per_channel, windows_of
+from spec.reference.forward import Pass, padded, patches_of, per_channel, windows_of
 
 Gradients = tuple[np.ndarray, ...]
 

@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 from spec.blocks import DenseBlock, DenseLayer, Node, Sequential, Transition
 from spec.config import FAMILY, Config, NetworkConfig, PositiveInt
 from spec.errors import SpecError
+from spec.families.squeeze_excitation import SqueezeExcitationConfig, module, modules
 from spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
 from spec.network import Network, assemble
-from spec.squeeze_excitation import SqueezeExcitationConfig, module, modules
 
 
 class Stem(Config):

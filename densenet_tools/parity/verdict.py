@@ -10,8 +10,8 @@ import numpy as np
 
 import spec
 from densenet_tools import backends
-from densenet_tools.tolerance import GRADIENTS, OUTPUTS, gradient_tolerance, rounding
-from spec import statistics
+from densenet_tools.parity.tolerance import GRADIENTS, OUTPUTS, gradient_tolerance, rounding
+from spec import running
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,9 @@ def _training_checks(run: _Run, reference: _Run) -> list[Check]:
     """Loss, gradients and running statistics, each with its worst tensor."""
     loss, gradients, after = run.training
     expected_loss, expected_gradients, reference_after = reference.training
-    counts = statistics.counts(run.network, run.images.shape[1:], len(run.images))
+    counts = running.counts(run.network, run.images.shape[1:], len(run.images))
     update = run.backend.RUNNING_UPDATE
-    expected_after = statistics.expected(run.network, reference.weights, reference_after, counts, update)
+    expected_after = running.expected(run.network, reference.weights, reference_after, counts, update)
     tolerance = OUTPUTS[run.dtype]
     return [
         Check("loss", difference(np.array(loss), np.array(expected_loss))[1], tolerance, "loss"),
@@ -194,7 +194,7 @@ def _training_checks(run: _Run, reference: _Run) -> list[Check]:
 
 
 def _gradient_check(run: _Run, found: spec.Weights, reference: _Run, expected: spec.Weights) -> Check:
-    """In float32 a kink within rounding may excuse a difference: see densenet_tools.tolerance."""
+    """In float32 a kink within rounding may excuse a difference: see densenet_tools.parity.tolerance."""
     if run.dtype == "float64":
         return _worst("gradients", gradient_differences(found, expected), GRADIENTS["float64"])
     differences, bar = gradient_differences(found, expected, _euclidean), gradient_tolerance(run.network)

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from spec.blocks import Inception, Node
 from spec.config import FAMILY, NetworkConfig
+from spec.families.squeeze_excitation import SqueezeExcitationConfig, check_placement, modules
 from spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
 from spec.network import Network, assemble
-from spec.squeeze_excitation import SqueezeExcitationConfig, check_placement, modules
 
 # Channels of the four branches (table 1: #1x1, #3x3 reduce and #3x3, #5x5 reduce and #5x5, pool proj).
 STAGES = {

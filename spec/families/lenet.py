@@ -11,7 +11,7 @@ from pydantic import Field
 
 from spec.blocks import Node, Sequential
 from spec.config import FAMILY, NetworkConfig
-from spec.head import flattened_features, flattening
+from spec.families.head import flattened_features, flattening
 from spec.layers import Conv, Linear, MaxPool, ReLU
 from spec.network import Network, assemble
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import spec
-from densenet_tools import arguments, backends
+from densenet_tools import backends
+from densenet_tools.commands import arguments
 
 app = App(
     name="densenet",
@@ -42,7 +43,7 @@ def list_(*, as_json: Annotated[bool, Parameter(name="--json", negative="", help
 
     Example: densenet list
     """
-    from densenet_tools import tables
+    from densenet_tools.commands import tables
 
     if as_json:
         print(json.dumps({name: _listed(name) for name in spec.names()}, indent=2))
@@ -69,7 +70,8 @@ def show(
 
     Example: densenet show densenet121 --input 3x224x224
     """
-    from densenet_tools import inspection, tables
+    from densenet_tools import inspection
+    from densenet_tools.commands import tables
 
     net = spec.load(network, **arguments.overrides(set_ or []))
     shape = arguments.input_shape(input) if input else net.input_shape
@@ -127,11 +129,12 @@ def parity(
     Example: densenet parity densenet121 se_densenet121 --dtype float64
     """
     from densenet_tools import images as photographs
-    from densenet_tools import plots, tables
-    from densenet_tools.page import to_html
-    from densenet_tools.parity import Comparison, compare
-    from densenet_tools.report import Report, to_json
-    from densenet_tools.tolerance import OUTPUTS
+    from densenet_tools import plots
+    from densenet_tools.commands import tables
+    from densenet_tools.parity.page import to_html
+    from densenet_tools.parity.report import Report, to_json
+    from densenet_tools.parity.tolerance import OUTPUTS
+    from densenet_tools.parity.verdict import Comparison, compare
 
     names = _backends(backends_)
     if executors:
@@ -182,8 +185,9 @@ def compare(
 
     Example: densenet compare densenet_d2l resnet18 googlenet --input 1x96x96 --plot costs.png
     """
-    from densenet_tools import plots, tables
-    from densenet_tools.compare import cost
+    from densenet_tools import plots
+    from densenet_tools.commands import tables
+    from densenet_tools.costs import cost
 
     names = _backends(backends_)
     if not networks:
@@ -216,7 +220,7 @@ def schema(
 
     Example: densenet schema resnet > resnet.schema.json
     """
-    from densenet_tools import report
+    from densenet_tools.parity import report
 
     print(json.dumps(report.schema() if kind == "parity" else spec.schema(kind), indent=2))
     return 0

@@ -15,7 +15,7 @@ from spec.blocks import DenseLayer, Inception, Node, Residual, SqueezeExcitation
 from spec.errors import SpecError
 from spec.network import Network
 from spec.parameters import Weights, is_buffer, shapes
-from spec.statistics import RunningUpdate
+from spec.running import RunningUpdate
 from spec.weights import check_weights
 
 Trace = dict[str, np.ndarray]
@@ -85,7 +85,7 @@ def loss_and_gradients(model: Reference, images: np.ndarray, labels: np.ndarray)
     Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
     running statistics as the pass would leave them. The model itself is unchanged.
     """
-    from spec.backward import backward  # it stands on this module
+    from spec.reference.backward import backward  # it stands on this module
 
     run = _pass(model, training=True)
     loss, of_logits = _cross_entropy(model, images, labels, run, record=True)

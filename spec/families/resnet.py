@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 
 from spec.blocks import Node, Residual, Sequential
 from spec.config import FAMILY, NetworkConfig, PositiveInt
+from spec.families.squeeze_excitation import SqueezeExcitationConfig, check_placement, module, modules
 from spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
 from spec.network import Network, assemble
-from spec.squeeze_excitation import SqueezeExcitationConfig, check_placement, module, modules
 
 
 class ResNetConfig(NetworkConfig):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from densenet_tools.parity import Comparison
+from densenet_tools.parity.verdict import Comparison
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
-from densenet_tools.parity import Check, Comparison
-from densenet_tools.report import Report
+from densenet_tools.parity.report import Report
+from densenet_tools.parity.verdict import Check, Comparison
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1b1f24 }

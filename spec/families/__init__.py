@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from spec.alexnet import AlexNetConfig, alexnet
 from spec.config import NetworkConfig
-from spec.densenet import DenseNetConfig, densenet
 from spec.errors import SpecError, nearest
-from spec.googlenet import GoogLeNetConfig, googlenet
-from spec.lenet import LeNetConfig, lenet
+from spec.families.alexnet import AlexNetConfig, alexnet
+from spec.families.densenet import DenseNetConfig, densenet
+from spec.families.googlenet import GoogLeNetConfig, googlenet
+from spec.families.lenet import LeNetConfig, lenet
+from spec.families.nin import NiNConfig, nin
+from spec.families.resnet import ResNetConfig, resnet
+from spec.families.vgg import VGGConfig, vgg
 from spec.network import Network
-from spec.nin import NiNConfig, nin
-from spec.resnet import ResNetConfig, resnet
-from spec.vgg import VGGConfig, vgg
 
 FAMILIES: dict[str, tuple[type[NetworkConfig], Callable[[Any, str], Network]]] = {
     "densenet": (DenseNetConfig, densenet),
