@@ -17,6 +17,7 @@ from keras.layers import (
     Reshape,
 )
 
+import spec
 from densenet_keras.layers import CONV_INITIALIZER, LINEAR_INITIALIZER, build, channel_axis
 from spec import blocks
 
@@ -25,7 +26,7 @@ from spec import blocks
 def sequential(node: blocks.Container, x: Any, name: str) -> Any:
     """A container's children, one after the other, under the spec's names."""
     for child_name, child in node.children:
-        x = build(child, x, f"{name}.{child_name}" if name else child_name)
+        x = build(child, x, spec.join(name, child_name))
     return x
 
 
@@ -46,7 +47,7 @@ def dense_layer(node: blocks.DenseLayer, x: Any, name: str) -> Any:
     conv = {"use_bias": node.bias, "kernel_initializer": CONV_INITIALIZER}
     new = BatchNormalization(**norm, name=f"{name}.norm1")(x)
     new = ReLU(name=f"{name}.relu1")(new)
-    if node.bn_size is None:
+    if B is None:
         new = Conv2D(k, kernel_size=3, padding="same", **conv, name=f"{name}.conv1")(new)  # (N, H, W, k)
     else:
         new = Conv2D(B, kernel_size=1, **conv, name=f"{name}.conv1")(new)  # (N, H, W, bn_size * k)

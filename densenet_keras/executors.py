@@ -19,22 +19,22 @@ def graph(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(model.predict_on_batch(to_input(model, images)))
 
 
-def tensorflow(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def on_tensorflow(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Saved as a .keras file, and opened by Keras on TensorFlow in another process."""
     return _opened_on("tensorflow", model, images)
 
 
-def torch(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def on_torch(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Saved as a .keras file, and opened by Keras on PyTorch in another process."""
     return _opened_on("torch", model, images)
 
 
-def jax(model: keras.Model, images: np.ndarray) -> np.ndarray:
+def on_jax(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Saved as a .keras file, and opened by Keras on JAX in another process."""
     return _opened_on("jax", model, images)
 
 
-EXECUTORS = {"graph": graph, "tensorflow": tensorflow, "torch": torch, "jax": jax}
+EXECUTORS = {"graph": graph, "tensorflow": on_tensorflow, "torch": on_torch, "jax": on_jax}
 
 
 def _opened_on(framework: str, model: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def _differentiated(model: keras.Model) -> WithGradients:
     return made[trainable]
 
 
-def tensorflow(function: Function) -> WithGradients:
+def with_tensorflow(function: Function) -> WithGradients:
     """`function` with its gradients by the first argument, a list of tensors."""
     import tensorflow as tf
 
@@ -68,7 +68,7 @@ def tensorflow(function: Function) -> WithGradients:
     return with_gradients
 
 
-def torch(function: Function) -> WithGradients:
+def with_torch(function: Function) -> WithGradients:
     """`function` with its gradients by the first argument, a list of tensors."""
     import torch
 
@@ -80,11 +80,11 @@ def torch(function: Function) -> WithGradients:
     return with_gradients
 
 
-def jax(function: Function) -> WithGradients:
+def with_jax(function: Function) -> WithGradients:
     """`function` with its gradients by the first argument, a list of tensors."""
     import jax
 
     return jax.jit(jax.value_and_grad(function, has_aux=True))
 
 
-DIFFERENTIATE = {"tensorflow": tensorflow, "torch": torch, "jax": jax}
+DIFFERENTIATE = {"tensorflow": with_tensorflow, "torch": with_torch, "jax": with_jax}

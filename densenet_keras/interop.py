@@ -39,8 +39,11 @@ def export_weights(model: keras.Model) -> spec.Weights:
 
 @float64_kept()
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
-    return _array(model(to_input(model, images), training=False))
+    """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit.
+
+    Without the top: the last feature map (N, C, H', W'), or what `pooling` made of it (N, C).
+    """
+    return _nchw(model, _array(model(to_input(model, images), training=False)))
 
 
 @float64_kept()
@@ -50,7 +53,7 @@ def trace(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     own = {layer.name for layer in model.layers}
     for path, node in spec.walk(network_of(model).root):
         # A container has no layer of its own: what its last child puts out is its output.
-        last = path if path in own else f"{path}.{spec.children(node)[-1][0]}"
+        last = path if path in own else spec.join(path, spec.children(node)[-1][0])
         symbols[path] = model.get_layer(path).output if path in own else symbols[last]
     outputs = keras.Model(model.inputs[0], symbols)(to_input(model, images), training=False)
     return {path: _nchw(model, _array(outputs[path])) for path in symbols}
@@ -101,7 +104,7 @@ def _variables(model: keras.Model) -> dict[str, keras.Variable]:
         if variable.name in CANONICAL
     }
     network = getattr(model, "network", None)
-    order = {name: i for i, name in enumerate(spec.shapes(network) if network else variables)}
+    order = {name: i for i, name in enumerate(spec.parameter_shapes(network) if network else variables)}
     return {name: variables[name] for name in sorted(variables, key=lambda name: order.get(name, len(order)))}
 
 

@@ -107,4 +107,4 @@ def _(node: layers.Dropout, x: Any, name: str) -> Any:
 
 @build.register
 def _(node: layers.Softmax, x: Any, name: str) -> Any:
-    return keras.layers.Activation("softmax", name=name)(x)
+    return keras.layers.Softmax(axis=channel_axis(), name=name)(x)

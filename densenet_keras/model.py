@@ -10,19 +10,25 @@ import spec
 from densenet_keras import blocks, inception, residual  # noqa: F401 (they register what they build)
 
 
-def build(network: spec.Network, dtype: str | None = None, data_format: str | None = None) -> keras.Model:
-    """A native model of `network` for images of any size that it accepts.
+def build(
+    network: spec.Network,
+    dtype: str | None = None,
+    data_format: str | None = None,
+    inputs: Any = None,
+    name: str | None = None,
+) -> keras.Model:
+    """A native model of `network` for images of any size that it accepts, or on the symbolic `inputs`.
 
     `dtype` ("float32", "float64", or a policy such as "mixed_float16") and `data_format`
-    ("channels_last" or "channels_first") default to Keras' global settings. Layers are named by their
-    dotted path: `model.get_layer("features.denseblock1.denselayer1.conv1")`.
+    ("channels_last" or "channels_first") default to Keras' global settings, `name` to the network's. Layers
+    are named by their dotted path: `model.get_layer("features.denseblock1.denselayer1.conv1")`.
     """
     if not isinstance(network, spec.Network):
         raise TypeError(f"build takes a spec.Network, found {network!r}: see spec.variant and spec.load")
     with settings(dtype, data_format):
-        inputs = image_input(network)
+        inputs = image_input(network) if inputs is None else inputs
         outputs = blocks.sequential(network.root, inputs, "")
-    model = keras.Model(inputs, outputs, name=network.name)
+    model = keras.Model(inputs, outputs, name=name or network.name)
     model.network = network
     return model
 

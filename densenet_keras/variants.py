@@ -6,9 +6,8 @@ from typing import Any
 import keras
 
 import spec
-from densenet_keras import blocks
 from densenet_keras.interop import load_weights
-from densenet_keras.model import image_input
+from densenet_keras.model import build, image_input
 from spec.builders import builder
 
 Shape = tuple[int | None, int | None, int | None]
@@ -17,6 +16,7 @@ POOLING = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.Globa
 
 def get_model(
     variant: str,
+    /,
     include_top: bool = True,
     weights: str | Path | None = None,
     input_tensor: Any = None,
@@ -47,14 +47,9 @@ def get_model(
     network = spec.variant(variant, classifier_activation=classifier_activation, **overrides)
     height, width = _size(network, input_shape, include_top, channels_last)
     inputs = image_input(network, height, width) if input_tensor is None else input_tensor
-    outputs = blocks.sequential(network.root if include_top else network.body, inputs, "")
+    model = build(network if include_top else network.headless, inputs=inputs, name=name)
     if not include_top and pooling is not None:
-        if pooling not in POOLING:
-            raise spec.SpecError(f"pooling must be 'avg', 'max' or None, found {pooling!r}")
-        outputs = POOLING[pooling](name=f"{pooling}_pool")(outputs)
-    model = keras.Model(inputs, outputs, name=name or variant)
-    if include_top:
-        model.network = network
+        model = _pooled(model, pooling)
     if weights is not None:
         found = spec.read_weights(weights)
         body = tuple(f"{child}." for child, _ in network.body.children)
@@ -65,6 +60,16 @@ def get_model(
 def list_models() -> list[str]:
     """The names that get_model knows."""
     return spec.names()
+
+
+def _pooled(model: keras.Model, pooling: str) -> keras.Model:
+    """The model with its last feature map pooled to a vector."""
+    if pooling not in POOLING:
+        raise spec.SpecError(f"pooling must be 'avg', 'max' or None, found {pooling!r}")
+    outputs = POOLING[pooling](name=f"{pooling}_pool")(model.output)
+    pooled = keras.Model(model.inputs[0], outputs, name=model.name)
+    pooled.network = model.network
+    return pooled
 
 
 def _size(

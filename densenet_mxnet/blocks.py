@@ -41,7 +41,7 @@ class DenseLayer(RecordingAware):
         C, k, B, eps, decay = node.in_channels, node.growth_rate, node.bottleneck_channels, node.eps, node.decay
         self.norm1 = nn.BatchNorm(in_channels=C, epsilon=eps, momentum=decay)
         self.relu1 = nn.Activation("relu")
-        if node.bn_size is None:
+        if B is None:
             self.conv1 = nn.Conv2D(k, in_channels=C, kernel_size=3, padding=1, use_bias=node.bias)
         else:
             self.conv1 = nn.Conv2D(B, in_channels=C, kernel_size=1, use_bias=node.bias)
@@ -50,7 +50,7 @@ class DenseLayer(RecordingAware):
             self.conv2 = nn.Conv2D(k, in_channels=B, kernel_size=3, padding=1, use_bias=node.bias)
         self.se = SqueezeExcitation(node.squeeze_excitation) if node.squeeze_excitation else None
         self.dropout = nn.Dropout(node.dropout) if node.dropout > 0 else None
-        self.bottleneck = node.bn_size is not None
+        self.bottleneck = B is not None
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:  # (N, C, H, W)
         new = self.conv1(self.relu1(self.norm1(x)))  # (N, bn_size * k, H, W), or (N, k, H, W)
@@ -71,9 +71,9 @@ class SqueezeExcitation(HybridBlock):
         super().__init__()
         self.pool = nn.GlobalAvgPool2D()
         self.flatten = nn.Flatten()
-        self.fc1 = nn.Dense(node.hidden_channels, in_units=node.channels, use_bias=node.bias)
+        self.fc1 = nn.Dense(node.hidden_channels, in_units=node.channels, flatten=False, use_bias=node.bias)
         self.relu = nn.Activation("relu")
-        self.fc2 = nn.Dense(node.channels, in_units=node.hidden_channels, use_bias=node.bias)
+        self.fc2 = nn.Dense(node.channels, in_units=node.hidden_channels, flatten=False, use_bias=node.bias)
         self.sigmoid = nn.Activation("sigmoid")
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:  # (N, C, H, W)

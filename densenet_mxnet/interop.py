@@ -30,8 +30,9 @@ def load_weights(model: ConvNet, weights: spec.Weights) -> None:
 
 def export_weights(model: ConvNet) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
+    parameters = with_values(model)
     mx.nd.waitall()  # a static graph's first backward updates statistics without the arrays knowing that it will
-    return {name: parameter.data().asnumpy() for name, parameter in _parameters(model).items()}
+    return {name: parameter.data().asnumpy() for name, parameter in parameters.items()}
 
 
 def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
@@ -81,7 +82,16 @@ def loss_and_gradients(
 def to_input(model: ConvNet, images: np.ndarray) -> mx.nd.NDArray:
     """Images (N, C, H, W) as an array of the model's dtype; raises SpecError for ones that do not fit."""
     model.network.check_images(images)
+    with_values(model)
     return mx.nd.array(images, dtype=_dtype(model))
+
+
+def with_values(model: ConvNet) -> dict[str, Parameter]:
+    """The parameters; raises SpecError where one has no values, which Gluon would say in many."""
+    parameters = _parameters(model)
+    if any(parameter._data is None for parameter in parameters.values()):
+        raise spec.SpecError(f"{model.network.name} has no values yet: call initialize() or load_weights first")
+    return parameters
 
 
 def _parameters(model: Block) -> dict[str, Parameter]:
@@ -100,7 +110,7 @@ def _dtype(model: Block) -> str:
 def _named_blocks(block: Block, path: str = "") -> Iterator[tuple[str, Block]]:
     """(structural name, block), children before their parent: the order in which outputs appear."""
     for name, child in block._children.items():
-        yield from _named_blocks(child, f"{path}.{name}" if path else name)
+        yield from _named_blocks(child, spec.join(path, name))
     yield path, block
 
 

@@ -1,6 +1,7 @@
 """Leaf nodes as Gluon blocks, every argument that frameworks default differently written out."""
 
 from functools import singledispatch
+from typing import Any
 
 from mxnet.gluon import HybridBlock, nn
 
@@ -62,7 +63,7 @@ def _(node: layers.Flatten) -> HybridBlock:
 
 @build.register
 def _(node: layers.Linear) -> HybridBlock:
-    return nn.Dense(node.out_features, in_units=node.in_features, use_bias=node.bias)
+    return nn.Dense(node.out_features, in_units=node.in_features, flatten=False, use_bias=node.bias)
 
 
 @build.register
@@ -72,4 +73,9 @@ def _(node: layers.Dropout) -> HybridBlock:
 
 @build.register
 def _(node: layers.Softmax) -> HybridBlock:
-    return nn.HybridLambda("softmax")
+    return nn.HybridLambda(softmax)
+
+
+def softmax(F: Any, x: Any) -> Any:
+    """Over the channels; Gluon's own is over the last axis, which is the width of a map."""
+    return F.softmax(x, axis=1)

@@ -3,19 +3,20 @@
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
-from mxnet.gluon import Block, Trainer
+from mxnet.gluon import Trainer
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
-from densenet_mxnet.interop import to_input
+from densenet_mxnet.interop import to_input, with_values
 from densenet_mxnet.model import ConvNet, legacy_arrays
 from spec.training import check_sgd
 
 
 def sgd(
-    model: Block, learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+    model: ConvNet, learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
 ) -> Trainer:
     """Gradient descent on all parameters of `model`. Raises SpecError for settings out of range."""
     check_sgd(learning_rate, momentum, nesterov, weight_decay)
+    with_values(model)
     with legacy_arrays():
         # Without a store: one would get the optimizer as a pickle.
         return Trainer(

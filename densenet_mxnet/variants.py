@@ -12,7 +12,7 @@ from spec.builders import builder
 
 
 def get_model(
-    name: str, *, classes: int | None = None, ctx: Any = None, weights: str | Path | None = None, **overrides: Any
+    variant: str, /, *, classes: int | None = None, ctx: Any = None, weights: str | Path | None = None, **overrides: Any
 ) -> ConvNet:
     """A variant by name: `get_model("densenet121", classes=10)`; not initialized unless `weights` are given.
 
@@ -21,7 +21,7 @@ def get_model(
     """
     if classes is not None:
         overrides["num_classes"] = classes
-    model = build(spec.variant(name, **overrides))
+    model = build(spec.variant(variant, **overrides))
     if weights is not None:
         model.initialize(mx.init.Zero(), ctx)
         load_weights(model, spec.read_weights(weights))

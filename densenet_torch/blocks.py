@@ -36,19 +36,19 @@ class DenseLayer(nn.Module):
 
     def __init__(self, node: blocks.DenseLayer):
         super().__init__()
-        C, k, eps, m = node.in_channels, node.growth_rate, node.eps, momentum(node.decay)
+        C, k, B, eps, m = node.in_channels, node.growth_rate, node.bottleneck_channels, node.eps, momentum(node.decay)
         self.norm1 = nn.BatchNorm2d(C, eps=eps, momentum=m)
         self.relu1 = nn.ReLU(inplace=True)
-        if node.bn_size is None:
+        if B is None:
             self.conv1 = nn.Conv2d(C, k, kernel_size=3, padding=1, bias=node.bias)
         else:
-            self.conv1 = nn.Conv2d(C, node.bottleneck_channels, kernel_size=1, bias=node.bias)
-            self.norm2 = nn.BatchNorm2d(node.bottleneck_channels, eps=eps, momentum=m)
+            self.conv1 = nn.Conv2d(C, B, kernel_size=1, bias=node.bias)
+            self.norm2 = nn.BatchNorm2d(B, eps=eps, momentum=m)
             self.relu2 = nn.ReLU(inplace=True)
-            self.conv2 = nn.Conv2d(node.bottleneck_channels, k, kernel_size=3, padding=1, bias=node.bias)
+            self.conv2 = nn.Conv2d(B, k, kernel_size=3, padding=1, bias=node.bias)
         self.se = SqueezeExcitation(node.squeeze_excitation) if node.squeeze_excitation else None
         self.dropout = nn.Dropout(node.dropout) if node.dropout > 0 else None
-        self.bottleneck = node.bn_size is not None
+        self.bottleneck = B is not None
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
         new = self.conv1(self.relu1(self.norm1(x)))  # (N, bn_size * k, H, W), or (N, k, H, W)

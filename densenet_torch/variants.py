@@ -12,14 +12,16 @@ from densenet_torch.model import ConvNet, build
 from spec.builders import builder
 
 
-def get_model(name: str, *, weights: str | Path | None = None, progress: bool = True, **overrides: Any) -> ConvNet:
+def get_model(
+    variant: str, /, *, weights: str | Path | None = None, progress: bool = True, **overrides: Any
+) -> ConvNet:
     """A variant by name: `get_model("densenet121", num_classes=10)`.
 
     `weights` is a path: of a torchvision checkpoint (.pth, .pt) or of a .safetensors file with
     canonical names. `overrides` are fields of spec.DenseNetConfig. `progress` is torchvision's and
     has no effect: nothing is downloaded.
     """
-    model = build(spec.variant(name, **overrides))
+    model = build(spec.variant(variant, **overrides))
     if weights is None:
         return model
     if Path(weights).suffix in (".pth", ".pt"):

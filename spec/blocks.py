@@ -1,43 +1,30 @@
 """Containers and composites: the nodes that hold other nodes.
 
-A container only runs its children in order. A composite combines what its branches make of its input,
-and each backend writes it by hand; here `branches` says which leaves they are made of, under which
-names, in the order in which they run. Names, shapes, counts and the NumPy reference follow from that.
+`branches` says which leaves they are made of, under which names, in the order in which they run. Names,
+shapes, counts and the NumPy reference follow from that; each backend writes the composites by hand.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 
-from spec.layers import (
-    AvgPool,
-    BatchNorm,
-    Conv,
-    Dropout,
-    Flatten,
-    GlobalAvgPool,
-    Leaf,
-    Linear,
-    MaxPool,
-    ReLU,
-    Sigmoid,
-)
-
-Chain = tuple[tuple[str, "Node"], ...]  # named nodes, one after the other; the empty one passes its input on
+from spec.layers import AvgPool, BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU, Sigmoid
+from spec.shapes import Misfit, Shape, by
+from spec.tree import Chain, Chained, Composite, Container
 
 
 @dataclass(frozen=True)
-class Sequential:
+class Sequential(Container):
     """Container: named nodes, one after the other."""
 
-    children: Chain
+    chain: Chain
 
     @property
     def branches(self) -> tuple[Chain, ...]:
-        return (self.children,)
+        return (self.chain,)
 
 
 @dataclass(frozen=True)
-class SqueezeExcitation:
+class SqueezeExcitation(Composite):
     """Scales each channel by a gate in (0, 1) computed from all channel means (Hu et al. 2018, section 3).
 
     (N, C, H, W) -> pool, fc1 (C -> hidden), ReLU, fc2 (hidden -> C), sigmoid -> x * gate.
@@ -45,24 +32,28 @@ class SqueezeExcitation:
 
     channels: int
     hidden_channels: int
+    _: KW_ONLY
     bias: bool
 
-    @property
+    @cached_property
     def branches(self) -> tuple[Chain, ...]:
         """The input and its gate; their product has the composite's own name."""
         gate = (
             ("pool", GlobalAvgPool()),
             ("flatten", Flatten()),
-            ("fc1", Linear(self.channels, self.hidden_channels, self.bias)),
+            ("fc1", Linear(self.channels, self.hidden_channels, bias=self.bias)),
             ("relu", ReLU()),
-            ("fc2", Linear(self.hidden_channels, self.channels, self.bias)),
+            ("fc2", Linear(self.hidden_channels, self.channels, bias=self.bias)),
             ("sigmoid", Sigmoid()),
         )
         return (), gate
 
+    def output_shape(self, x: Shape, gate: Shape) -> Shape:
+        return x
+
 
 @dataclass(frozen=True)
-class DenseLayer:
+class DenseLayer(Composite):
     """Appends growth_rate channels to its input: (N, C, H, W) -> (N, C + k, H, W) (Huang et al. 2017, section 3).
 
     With a bottleneck BN-ReLU-1x1, BN-ReLU-3x3 ("DenseNet-B"); without (`bn_size` is None) BN-ReLU-3x3.
@@ -71,6 +62,7 @@ class DenseLayer:
 
     in_channels: int
     growth_rate: int
+    _: KW_ONLY
     bn_size: int | None
     bias: bool
     dropout: float
@@ -83,70 +75,76 @@ class DenseLayer:
         return self.in_channels + self.growth_rate
 
     @property
-    def bottleneck_channels(self) -> int:
-        """Channels between the 1x1 and the 3x3 convolution: bn_size * growth_rate."""
-        return (self.bn_size or 0) * self.growth_rate
+    def bottleneck_channels(self) -> int | None:
+        """Channels between the 1x1 and the 3x3 convolution, bn_size * growth_rate; None without a bottleneck."""
+        return None if self.bn_size is None else self.bn_size * self.growth_rate
 
-    @property
+    @cached_property
     def branches(self) -> tuple[Chain, ...]:
         """The input and the new channels; their concatenation has the composite's own name."""
-        channels, new = self.in_channels, list[tuple[str, Node]]()
-        kernels = [(self.growth_rate, 3)]
-        if self.bn_size is not None:
-            kernels.insert(0, (self.bottleneck_channels, 1))
-        for i, (out_channels, kernel_size) in enumerate(kernels, start=1):
-            conv = Conv(channels, out_channels, kernel_size, 1, kernel_size // 2, self.bias)
-            new += [
-                (f"norm{i}", BatchNorm(channels, self.eps, self.decay)),
-                (f"relu{i}", ReLU()),
-                (f"conv{i}", conv),
-            ]
-            channels = out_channels
+        C, B, k = self.in_channels, self.bottleneck_channels, self.growth_rate
+        new: Chain
+        if B is None:
+            new = (
+                ("norm1", BatchNorm(C, eps=self.eps, decay=self.decay)),
+                ("relu1", ReLU()),
+                ("conv1", Conv(C, k, kernel_size=3, stride=1, padding=1, bias=self.bias)),
+            )
+        else:
+            new = (
+                ("norm1", BatchNorm(C, eps=self.eps, decay=self.decay)),
+                ("relu1", ReLU()),
+                ("conv1", Conv(C, B, kernel_size=1, stride=1, padding=0, bias=self.bias)),
+                ("norm2", BatchNorm(B, eps=self.eps, decay=self.decay)),
+                ("relu2", ReLU()),
+                ("conv2", Conv(B, k, kernel_size=3, stride=1, padding=1, bias=self.bias)),
+            )
         if self.squeeze_excitation is not None:
-            new.append(("se", self.squeeze_excitation))
+            new += (("se", self.squeeze_excitation),)
         if self.dropout > 0:
-            new.append(("dropout", Dropout(self.dropout)))
-        return (), tuple(new)
+            new += (("dropout", Dropout(rate=self.dropout)),)
+        return (), new
+
+    def output_shape(self, x: Shape, new: Shape) -> Shape:
+        return concatenated(x, new)
 
 
 @dataclass(frozen=True)
-class DenseBlock:
+class DenseBlock(Container):
     """Container: dense layers, each of which sees the output of all before it (Huang et al. 2017, section 3)."""
 
     layers: tuple[DenseLayer, ...]
 
-    @property
-    def children(self) -> Chain:
-        return tuple((f"denselayer{i}", layer) for i, layer in enumerate(self.layers, start=1))
-
-    @property
+    @cached_property
     def branches(self) -> tuple[Chain, ...]:
-        return (self.children,)
+        return (tuple((f"denselayer{i}", layer) for i, layer in enumerate(self.layers, start=1)),)
 
 
 @dataclass(frozen=True)
-class Transition:
+class Transition(Chained, Composite):
     """Compresses and halves: BN-ReLU-1x1-average pool 2x2 (Huang et al. 2017, section 3)."""
 
     in_channels: int
     out_channels: int
+    _: KW_ONLY
     bias: bool
     eps: float
     decay: float
 
-    @property
+    @cached_property
     def branches(self) -> tuple[Chain, ...]:
+        C, out = self.in_channels, self.out_channels
         chain = (
-            ("norm", BatchNorm(self.in_channels, self.eps, self.decay)),
+            ("norm", BatchNorm(C, eps=self.eps, decay=self.decay)),
             ("relu", ReLU()),
-            ("conv", Conv(self.in_channels, self.out_channels, 1, 1, 0, self.bias)),
-            ("pool", AvgPool(2, 2)),
+            ("conv", Conv(C, out, kernel_size=1, stride=1, padding=0, bias=self.bias)),
+            ("pool", AvgPool(kernel_size=2, stride=2)),
         )
         return (chain,)
 
 
 @dataclass(frozen=True)
-class Residual:
+class Residual(Composite):
     """relu(branch + shortcut), the branch 3x3-BN-ReLU-3x3-BN (He et al. 2016, section 3.3).
 
     The first convolution and the shortcut have the stride. `projection` puts a 1x1 convolution into the
@@ -156,6 +154,7 @@ class Residual:
 
     in_channels: int
     out_channels: int
+    _: KW_ONLY
     stride: int
     bias: bool
     projection: bool
@@ -164,29 +163,35 @@ class Residual:
     eps: float
     decay: float
 
-    @property
+    @cached_property
     def branches(self) -> tuple[Chain, ...]:
         """The branch and the shortcut; the ReLU of their sum has the composite's own name."""
-        norm = BatchNorm(self.out_channels, self.eps, self.decay)
+        C, out, stride = self.in_channels, self.out_channels, self.stride
+        norm = BatchNorm(out, eps=self.eps, decay=self.decay)
         branch: Chain = (
-            ("conv1", Conv(self.in_channels, self.out_channels, 3, self.stride, 1, self.bias)),
+            ("conv1", Conv(C, out, kernel_size=3, stride=stride, padding=1, bias=self.bias)),
             ("bn1", norm),
             ("relu1", ReLU()),
-            ("conv2", Conv(self.out_channels, self.out_channels, 3, 1, 1, self.bias)),
+            ("conv2", Conv(out, out, kernel_size=3, stride=1, padding=1, bias=self.bias)),
             ("bn2", norm),
         )
         if self.squeeze_excitation is not None:
             branch += (("se", self.squeeze_excitation),)
         if not self.projection:
             return branch, ()
-        shortcut: Chain = (("0", Conv(self.in_channels, self.out_channels, 1, self.stride, 0, self.bias)),)
+        shortcut: Chain = (("0", Conv(C, out, kernel_size=1, stride=stride, padding=0, bias=self.bias)),)
         if self.projection_norm:
             shortcut += (("1", norm),)
         return branch, (("downsample", Sequential(shortcut)),)
 
+    def output_shape(self, branch: Shape, shortcut: Shape) -> Shape:
+        if branch != shortcut:
+            raise Misfit(f"adds a branch of {by(branch)} to a shortcut of {by(shortcut)}: it needs a projection")
+        return branch
+
 
 @dataclass(frozen=True)
-class Inception:
+class Inception(Composite):
     """Four branches side by side, concatenated (Szegedy et al. 2015, section 4, figure 2b).
 
     1x1; 1x1 then 3x3; 1x1 then 5x5; 3x3 max pool then 1x1. A ReLU ends each branch; the paper has one
@@ -194,6 +199,7 @@ class Inception:
     """
 
     in_channels: int
+    _: KW_ONLY
     branch1: int
     branch2: tuple[int, int]
     branch3: tuple[int, int]
@@ -204,47 +210,40 @@ class Inception:
     def out_channels(self) -> int:
         return self.branch1 + self.branch2[1] + self.branch3[1] + self.branch4
 
-    @property
+    @cached_property
     def branches(self) -> tuple[Chain, ...]:
         """The four branches; their concatenation has the composite's own name."""
-        C, bias = self.in_channels, self.bias
+        C, (reduced2, out2), (reduced3, out3), bias = self.in_channels, self.branch2, self.branch3, self.bias
         return (
-            (("conv1", Conv(C, self.branch1, 1, 1, 0, bias)), ("relu1", ReLU())),
+            (("conv1", _pointwise(C, self.branch1, bias)), ("relu1", ReLU())),
             (
-                ("reduce2", Conv(C, self.branch2[0], 1, 1, 0, bias)),
-                ("conv2", Conv(*self.branch2, 3, 1, 1, bias)),
+                ("reduce2", _pointwise(C, reduced2, bias)),
+                ("conv2", Conv(reduced2, out2, kernel_size=3, stride=1, padding=1, bias=bias)),
                 ("relu2", ReLU()),
             ),
             (
-                ("reduce3", Conv(C, self.branch3[0], 1, 1, 0, bias)),
-                ("conv3", Conv(*self.branch3, 5, 1, 2, bias)),
+                ("reduce3", _pointwise(C, reduced3, bias)),
+                ("conv3", Conv(reduced3, out3, kernel_size=5, stride=1, padding=2, bias=bias)),
                 ("relu3", ReLU()),
             ),
-            (("pool4", MaxPool(3, 1, 1)), ("conv4", Conv(C, self.branch4, 1, 1, 0, bias)), ("relu4", ReLU())),
+            (
+                ("pool4", MaxPool(kernel_size=3, stride=1, padding=1)),
+                ("conv4", _pointwise(C, self.branch4, bias)),
+                ("relu4", ReLU()),
+            ),
         )
 
-
-Container = Sequential | DenseBlock
-Composite = Sequential | DenseBlock | DenseLayer | SqueezeExcitation | Transition | Residual | Inception
-Node = Leaf | Composite
+    def output_shape(self, *ends: Shape) -> Shape:
+        return concatenated(*ends)
 
 
-def branches(node: Node) -> tuple[Chain, ...]:
-    """The chains that each start from the node's input; a leaf has only the empty one."""
-    return ((),) if isinstance(node, Leaf) else node.branches
+def concatenated(*maps: Shape) -> Shape:
+    """Maps of one size, put side by side along their channels."""
+    sizes = {shape[1:] for shape in maps}
+    if len(sizes) > 1:
+        raise Misfit(f"concatenates maps of different sizes: {', '.join(map(by, maps))}")
+    return (sum(shape[0] for shape in maps), *maps[0][1:])
 
 
-def children(node: Node) -> Chain:
-    """(name, node) of each child, branch after branch; a leaf has none."""
-    return tuple(child for chain in branches(node) for child in chain)
-
-
-def walk(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
-    """Yields (dotted path, node) in the order in which outputs appear: children, then their parent.
-
-    The root itself, whose path would be empty, is left out.
-    """
-    for name, child in children(node):
-        yield from walk(child, f"{path}.{name}" if path else name)
-    if path:
-        yield path, node
+def _pointwise(in_channels: int, out_channels: int, bias: bool) -> Conv:
+    return Conv(in_channels, out_channels, kernel_size=1, stride=1, padding=0, bias=bias)

@@ -1,10 +1,13 @@
 """What all configs share: frozen, strict, and refused in one sentence."""
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spec.errors import SpecError, nearest
+from spec.layers import BatchNorm
+from spec.tree import Chain
 
 PositiveInt = Annotated[int, Field(gt=0)]
 FAMILY = "which kind of network the fields describe"
@@ -30,6 +33,21 @@ class NetworkConfig(Config):
     num_classes: PositiveInt = Field(1000, description="outputs of the classifier")
     classifier_activation: Literal["softmax"] | None = Field(None, description="none: the outputs are logits")
     input_size: PositiveInt = Field(224, description="published height and width")
+
+    @abstractmethod
+    def nodes(self) -> Chain:
+        """The root's children; raises SpecError where no such network exists."""
+
+
+class NormedConfig(NetworkConfig):
+    """What networks with batch norms have besides."""
+
+    eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance in batch norm")
+    decay: float = Field(0.9, ge=0, lt=1, description="share of the old running statistic that an update keeps")
+
+    def batch_norm(self, channels: int) -> BatchNorm:
+        """A batch norm with these numbers."""
+        return BatchNorm(channels, eps=self.eps, decay=self.decay)
 
 
 def _sentence(model: type[BaseModel], error: ValidationError) -> str:

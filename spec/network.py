@@ -1,31 +1,43 @@
 """A network: a tree of nodes with a name, and the inputs that it accepts."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from spec.blocks import Node, Sequential
+from spec.blocks import Sequential
 from spec.config import NetworkConfig
 from spec.errors import SpecError
 from spec.layers import Flatten, GlobalAvgPool, Softmax
-from spec.shapes import Misfit, Shape, TooSmall, output_shape
+from spec.shapes import Misfit, Shape, TooLarge, TooSmall, by
+from spec.tree import Node, output_shape
+
+LARGEST = 2**16  # pixels along a side, more than any image has
 
 
 @dataclass(frozen=True)
 class Network:
-    """What every backend builds.
+    """What every backend builds; one whose nodes do not fit together is refused.
 
     `input_shape` is the (C, H, W) the network was published for. Heights and widths from `min_size` to
-    `max_size` work; `max_size` is None where a global pool takes any size.
+    `max_size` work; `max_size` is None where any size does. `num_classes` is None where there is no
+    classifier: then the output is the last feature map.
     """
 
     name: str
     root: Sequential
     input_shape: tuple[int, int, int]
-    num_classes: int
+    num_classes: int | None
+
+    def __post_init__(self) -> None:
+        try:
+            output = output_shape(self.root, self.input_shape)
+        except Misfit as misfit:
+            raise SpecError(f"{self.name} at {by(self.input_shape)}: {misfit}") from None
+        if self.num_classes is not None and output != (self.num_classes,):
+            raise SpecError(f"{self.name} puts out {by(output)}, expected {self.num_classes}, one for each class")
 
     @property
     def in_channels(self) -> int:
@@ -34,65 +46,48 @@ class Network:
     @cached_property
     def min_size(self) -> int:
         """The smallest height and width that leave enough pixels everywhere."""
-        return self._first_size(lambda outcome: outcome != TooSmall)
+        return smallest_size(self.root, self.in_channels)
 
     @cached_property
     def max_size(self) -> int | None:
         """The largest height and width that a classifier on a flattened map has weights for."""
-        flattened = any(isinstance(node, Flatten) and shape[1:] != (1, 1) for node, shape in self._head_inputs())
-        return self._first_size(lambda outcome: outcome == Misfit) - 1 if flattened else None
+        first = _first_size(self.root, self.in_channels, lambda misfit: isinstance(misfit, TooLarge))
+        return first - 1 if first <= LARGEST else None
 
     @property
     def body(self) -> Sequential:
         """What comes before the global pool or the flattening: images in, feature maps out."""
-        head = next(i for i, (_, node) in enumerate(self.root.children) if isinstance(node, (GlobalAvgPool, Flatten)))
-        return Sequential(self.root.children[:head])
+        kinds = [isinstance(node, (GlobalAvgPool, Flatten)) for _, node in self.root.children]
+        return Sequential(self.root.children[: [*kinds, True].index(True)])
 
-    def _head_inputs(self) -> Iterator[tuple[Node, Shape]]:
-        """Each of the root's children with the shape it gets."""
-        shape: Shape = self.input_shape
-        for _, node in self.root.children:
-            yield node, shape
-            shape = output_shape(node, shape)
-
-    def _first_size(self, reached: Callable[[type[Exception] | None], bool]) -> int:
-        """The smallest size whose outcome satisfies `reached`, as all larger ones do."""
-
-        def outcome(size: int) -> bool:
-            try:
-                output_shape(self.root, (self.in_channels, size, size))
-            except (TooSmall, Misfit) as error:
-                return reached(type(error))
-            return reached(None)
-
-        enough = 1
-        while not outcome(enough):
-            enough *= 2
-        return bisect_left(range(enough), True, lo=enough // 2 + 1, key=outcome)
+    @property
+    def headless(self) -> "Network":
+        """The body alone, as a network without classifier."""
+        return replace(self, root=self.body, num_classes=None)
 
     @property
     def gives_logits(self) -> bool:
-        return not isinstance(self.root.children[-1][1], Softmax)
+        return self.num_classes is not None and not isinstance(self.root.children[-1][1], Softmax)
 
     def check_input_shape(self, shape: Shape) -> None:
         """Raises SpecError unless `shape` is a (C, H, W) that this network accepts."""
         if len(shape) != 3:
-            raise SpecError(f"{self.name} takes images of shape (C, H, W), found {_by(shape)}")
+            raise SpecError(f"{self.name} takes images of shape (C, H, W), found {by(shape)}")
         if shape[0] != self.in_channels:
             raise SpecError(
-                f"{self.name} takes images of {self.in_channels} channel(s), found {_by(shape)}: "
+                f"{self.name} takes images of {self.in_channels} channel(s), found {by(shape)}: "
                 f"convert the images, or build the network with in_channels={shape[0]}"
             )
         if min(shape[1:]) < self.min_size:
             raise SpecError(
-                f"input {_by(shape)} is too small for {self.name}: "
-                f"the smallest that works is {_by((self.in_channels, self.min_size, self.min_size))}"
+                f"input {by(shape)} is too small for {self.name}: "
+                f"the smallest that works is {by((self.in_channels, self.min_size, self.min_size))}"
             )
         if self.max_size is not None and max(shape[1:]) > self.max_size:
             raise SpecError(
-                f"input {_by(shape)} is too large for {self.name}, whose classifier was made for "
-                f"{_by(self.input_shape)}: the largest that works is "
-                f"{_by((self.in_channels, self.max_size, self.max_size))}; resize the images, "
+                f"input {by(shape)} is too large for {self.name}, whose classifier was made for "
+                f"{by(self.input_shape)}: the largest that works is "
+                f"{by((self.in_channels, self.max_size, self.max_size))}; resize the images, "
                 f"or build the network with another input_size"
             )
 
@@ -112,6 +107,8 @@ class Network:
     def check_batch(self, images: np.ndarray, labels: np.ndarray) -> None:
         """Raises SpecError unless `images` and `labels`, integers (N,), can give a cross-entropy loss."""
         self.check_images(images)
+        if self.num_classes is None:
+            raise SpecError(f"{self.name} has no classifier, a loss needs logits: build the whole network")
         if not self.gives_logits:
             raise SpecError(f"{self.name} ends in a softmax, a loss needs logits: set classifier_activation to none")
         if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
@@ -125,16 +122,37 @@ class Network:
             )
 
 
-def assemble(name: str, config: NetworkConfig, nodes: Sequence[tuple[str, Node]]) -> Network:
-    """The network of these nodes, with the softmax that the config asks for; raises SpecError for its input_size."""
+def build(config: NetworkConfig, name: str | None = None) -> Network:
+    """The network that a config of any family describes; its name is the family's unless given.
+
+    Raises SpecError where no such network exists.
+    """
+    size, name = config.input_size, name or config.family
+    try:
+        nodes = config.nodes()
+    except TooSmall:
+        raise SpecError(f"input_size {size} is too small for {name}: no pixel would be left") from None
     if config.classifier_activation == "softmax":
-        nodes = [*nodes, ("softmax", Softmax())]
-    size = config.input_size
-    network = Network(name, Sequential(tuple(nodes)), (config.in_channels, size, size), config.num_classes)
-    if size < network.min_size:
-        raise SpecError(f"input_size {size} is too small for {name}: the smallest that works is {network.min_size}")
-    return network
+        nodes += (("softmax", Softmax()),)
+    smallest = smallest_size(Sequential(nodes), config.in_channels)
+    if size < smallest <= LARGEST:
+        raise SpecError(f"input_size {size} is too small for {name}: the smallest that works is {smallest}")
+    return Network(name, Sequential(nodes), (config.in_channels, size, size), config.num_classes)
 
 
-def _by(shape: Shape) -> str:
-    return "x".join(map(str, shape))
+def smallest_size(root: Node, in_channels: int) -> int:
+    """The smallest height and width of an image that is not too small for any node."""
+    return _first_size(root, in_channels, lambda misfit: not isinstance(misfit, TooSmall))
+
+
+def _first_size(root: Node, in_channels: int, reached: Callable[[Misfit | None], bool]) -> int:
+    """The smallest size whose outcome satisfies `reached`, as those of all larger ones do; LARGEST + 1 if none does."""
+
+    def outcome(size: int) -> bool:
+        try:
+            output_shape(root, (in_channels, size, size))
+        except Misfit as misfit:
+            return reached(misfit)
+        return reached(None)
+
+    return bisect_left(range(LARGEST + 1), True, lo=1, key=outcome)

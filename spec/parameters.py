@@ -6,18 +6,15 @@ Names and layouts are torchvision's: `features.denseblock1.denselayer1.norm1.wei
 """
 
 import zlib
-from functools import singledispatch
 
 import numpy as np
 
-from spec.blocks import Node, walk
-from spec.layers import BatchNorm, Conv, Linear
+from spec.layers import BUFFERS
 from spec.network import Network
+from spec.shapes import Shapes
+from spec.tree import walk
 
 Weights = dict[str, np.ndarray]
-Shapes = dict[str, tuple[int, ...]]
-
-BUFFERS = ("running_mean", "running_var")
 
 
 def is_buffer(name: str) -> bool:
@@ -25,31 +22,11 @@ def is_buffer(name: str) -> bool:
     return name.endswith(BUFFERS)
 
 
-@singledispatch
-def leaf_shapes(node: Node) -> Shapes:
-    """The parameters and buffers of one leaf: {last part of the name: shape}."""
-    return {}
-
-
-@leaf_shapes.register
-def _(node: Conv) -> Shapes:
-    weight = (node.out_channels, node.in_channels, node.kernel_size, node.kernel_size)
-    return {"weight": weight} | ({"bias": (node.out_channels,)} if node.bias else {})
-
-
-@leaf_shapes.register
-def _(node: Linear) -> Shapes:
-    return {"weight": (node.out_features, node.in_features)} | ({"bias": (node.out_features,)} if node.bias else {})
-
-
-@leaf_shapes.register
-def _(node: BatchNorm) -> Shapes:
-    return dict.fromkeys(("weight", "bias", *BUFFERS), (node.channels,))
-
-
-def shapes(network: Network) -> Shapes:
+def parameter_shapes(network: Network) -> Shapes:
     """{canonical name: shape} of every parameter and buffer, in the order of a torch state dict."""
-    return {f"{path}.{name}": shape for path, node in walk(network.root) for name, shape in leaf_shapes(node).items()}
+    return {
+        f"{path}.{name}": shape for path, node in walk(network.root) for name, shape in node.parameter_shapes().items()
+    }
 
 
 def initialize(network: Network, seed: int, dtype: type[np.floating] = np.float32) -> Weights:
@@ -59,7 +36,7 @@ def initialize(network: Network, seed: int, dtype: type[np.floating] = np.float3
     1 / sqrt(fan-in), batch norms the identity, biases zero. Each array has its own stream, seeded by
     `seed` and its name, so that networks that share a layer share its weights.
     """
-    return {name: _initial(name, shape, seed).astype(dtype) for name, shape in shapes(network).items()}
+    return {name: _initial(name, shape, seed).astype(dtype) for name, shape in parameter_shapes(network).items()}
 
 
 def randomize(weights: Weights, seed: int) -> Weights:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from spec.analysis import analyze
-from spec.blocks import walk
 from spec.layers import BatchNorm
 from spec.network import Network
 from spec.parameters import Weights
 from spec.shapes import Shape
+from spec.tree import walk
 
 
 @dataclass(frozen=True)

@@ -1,100 +1,40 @@
-"""Output shapes of every node, per image: (C, H, W) for maps, (features,) for vectors."""
-
-from functools import singledispatch
-
-from spec import layers
-from spec.blocks import Chain, DenseLayer, Inception, Node, Residual, SqueezeExcitation, branches
+"""Shapes per image, (C, H, W) for maps and (features,) for vectors, and what is said where one does not fit."""
 
 Shape = tuple[int, ...]
-
-
-class TooSmall(ValueError):
-    """A map would have no pixel left, or a linear layer too few features."""
+Shapes = dict[str, Shape]  # of parameters and buffers, by name
 
 
 class Misfit(ValueError):
-    """A linear layer would get more features than it has weights for."""
+    """What a node takes and what it gets; the path of the node comes before it as the sentence is passed up."""
 
 
-@singledispatch
-def output_shape(node: Node, shape: Shape) -> Shape:
-    """The shape that `node` makes of an input of `shape`: for a container, what its chain makes of it.
-
-    Raises TooSmall or Misfit where `node` cannot take that input.
-    """
-    (chain,) = branches(node)
-    return _through(chain, shape)
+class TooSmall(Misfit):
+    """A larger image may fit."""
 
 
-@output_shape.register
-def _(node: layers.Conv, shape: Shape) -> Shape:
-    return (node.out_channels, *_windows(shape[1:], node.kernel_size, node.stride, node.padding))
+class TooLarge(Misfit):
+    """A smaller image may fit."""
 
 
-@output_shape.register
-def _(node: layers.MaxPool, shape: Shape) -> Shape:
-    return (shape[0], *_windows(shape[1:], node.kernel_size, node.stride, node.padding))
+def by(shape: Shape) -> str:
+    """3x224x224."""
+    return "x".join(map(str, shape))
 
 
-@output_shape.register
-def _(node: layers.AvgPool, shape: Shape) -> Shape:
-    return (shape[0], *_windows(shape[1:], node.kernel_size, node.stride, 0))
+def map_of(shape: Shape, channels: int | None = None) -> tuple[int, int, int]:
+    """`shape` as (C, H, W); raises Misfit unless it is a map, and of that many channels where they are given."""
+    if len(shape) != 3:
+        raise Misfit(f"takes maps (C, H, W), gets {by(shape)} features")
+    if channels not in (None, shape[0]):
+        raise Misfit(f"takes {channels} channels, gets {shape[0]}")
+    C, height, width = shape
+    return C, height, width
 
 
-@output_shape.register
-def _(node: layers.GlobalAvgPool, shape: Shape) -> Shape:
-    return (shape[0], 1, 1)
-
-
-@output_shape.register
-def _(node: layers.Flatten, shape: Shape) -> Shape:
-    channels, height, width = shape
-    return (channels * height * width,)
-
-
-@output_shape.register
-def _(node: layers.Linear, shape: Shape) -> Shape:
-    (features,) = shape
-    if features != node.in_features:
-        raise TooSmall if features < node.in_features else Misfit
-    return (node.out_features,)
-
-
-@output_shape.register(layers.BatchNorm)
-@output_shape.register(layers.ReLU)
-@output_shape.register(layers.Sigmoid)
-@output_shape.register(layers.Dropout)
-@output_shape.register(layers.Softmax)
-@output_shape.register(SqueezeExcitation)
-def _(node: Node, shape: Shape) -> Shape:
-    return shape
-
-
-@output_shape.register
-def _(node: DenseLayer, shape: Shape) -> Shape:
-    return (node.out_channels, *shape[1:])
-
-
-@output_shape.register
-def _(node: Residual, shape: Shape) -> Shape:
-    branch, _ = branches(node)
-    return _through(branch, shape)
-
-
-@output_shape.register
-def _(node: Inception, shape: Shape) -> Shape:
-    return (node.out_channels, *shape[1:])
-
-
-def _through(chain: Chain, shape: Shape) -> Shape:
-    for _, node in chain:
-        shape = output_shape(node, shape)
-    return shape
-
-
-def _windows(size: Shape, kernel_size: int, stride: int, padding: int) -> Shape:
-    """How many windows fit along each axis: floor((n + 2p - k) / s) + 1."""
-    counts = tuple((n + 2 * padding - kernel_size) // stride + 1 for n in size)
-    if min(counts) < 1:
-        raise TooSmall
-    return counts
+def windows(shape: Shape, kernel_size: int, stride: int, padding: int) -> tuple[int, int]:
+    """How many windows fit along height and width of a map: floor((n + 2p - k) / s) + 1."""
+    _, height, width = map_of(shape)
+    if min(height, width) + 2 * padding < kernel_size:
+        padded = f" padded by {padding}" if padding else ""
+        raise TooSmall(f"a {kernel_size}x{kernel_size} window does not fit into {height}x{width}{padded}")
+    return (height + 2 * padding - kernel_size) // stride + 1, (width + 2 * padding - kernel_size) // stride + 1

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent: the one update that every backend's training step makes, and its NumPy form.
+"""Stochastic gradient descent: the one update that every backend's training step makes.
 
 The update is torch.optim.SGD's, and all parameters get it, with `gradient` that of the mean cross-entropy:
 
@@ -11,60 +11,10 @@ MXNet and Keras keep the learning rate inside the velocity, so that a change of 
 own weight decay bypasses the momentum; their backends make the update above instead.
 """
 
-from dataclasses import dataclass, field
 from math import inf
 from numbers import Real
 
-import numpy as np
-
 from spec.errors import SpecError
-from spec.parameters import Weights, is_buffer, shapes
-from spec.reference import Reference, loss_and_gradients
-
-
-@dataclass
-class SGD:
-    """The settings of gradient descent, and the velocity of every parameter."""
-
-    learning_rate: float
-    momentum: float = 0.0
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    velocities: Weights = field(default_factory=dict)
-
-
-def sgd(
-    model: Reference, learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
-) -> SGD:
-    """Gradient descent on all parameters of `model`. Raises SpecError for settings out of range."""
-    check_sgd(learning_rate, momentum, nesterov, weight_decay)
-    trained = {name: shape for name, shape in shapes(model.network).items() if not is_buffer(name)}
-    velocities = {name: np.zeros(shape, model.dtype) for name, shape in trained.items()}
-    # Plain floats: a float64 of NumPy would turn a float32 model into float64.
-    return SGD(float(learning_rate), float(momentum), nesterov, float(weight_decay), velocities)
-
-
-def set_learning_rate(optimizer: SGD, learning_rate: float) -> None:
-    """The rate from the next step on; velocities stay. Raises SpecError for one that is not above 0."""
-    check_sgd(learning_rate)
-    optimizer.learning_rate = float(learning_rate)
-
-
-def step(model: Reference, optimizer: SGD, images: np.ndarray, labels: np.ndarray) -> float:
-    """One training step: updates parameters and running statistics, returns the mean loss before it.
-
-    Takes (N, C, H, W) floats and integers (N,); raises SpecError for a batch that does not fit.
-    Dropout is left out.
-    """
-    loss, gradients, statistics = loss_and_gradients(model, images, labels)
-    for name, velocity in optimizer.velocities.items():
-        weight = model.weights[name]
-        gradient = gradients[name] + optimizer.weight_decay * weight
-        velocity = optimizer.velocities[name] = optimizer.momentum * velocity + gradient
-        gradient = gradient + optimizer.momentum * velocity if optimizer.nesterov else velocity
-        model.weights[name] = weight - optimizer.learning_rate * gradient
-    model.weights.update(statistics)
-    return loss
 
 
 def check_sgd(learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:

@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from spec import families
 from spec.config import NetworkConfig
 from spec.errors import SpecError, nearest
-from spec.network import Network
+from spec.families import config_type
+from spec.network import Network, build
 
 Table = dict[str, Any]
 SUFFIXES = (".toml", ".json")
@@ -63,7 +63,7 @@ def variant(name: str, **overrides: Any) -> Network:
     Overrides are fields of the config of its family. Raises SpecError for an unknown name or field, and for
     a config that cannot be built.
     """
-    return families.build(variant_config(name, **overrides), name)
+    return build(variant_config(name, **overrides), name)
 
 
 def load_config(source: str | Path, **overrides: Any) -> NetworkConfig:
@@ -77,12 +77,12 @@ def load(source: str | Path, **overrides: Any) -> Network:
     """The network in a .toml or .json config file, or of the variant of that name."""
     config = load_config(source, **overrides)
     name = Path(source).stem if _is_file(source) else str(source)
-    return families.build(config, name)
+    return build(config, name)
 
 
 def schema(family: str = "densenet") -> dict[str, Any]:
     """The JSON schema of a config file of that family."""
-    schema = families.config_type(family).model_json_schema()
+    schema = config_type(family).model_json_schema()
     relatives = [name for name in names() if variant_config(name).family == family]
     schema["properties"]["extends"] = {"enum": relatives, "description": "the variant whose fields are taken over"}
     if family != "densenet":  # the one that a file without `family` is taken for
@@ -140,6 +140,6 @@ def _merged(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Table:
 def _config(fields: Table, overrides: Mapping[str, Any], source: str) -> NetworkConfig:
     merged = _merged(fields, overrides)
     try:
-        return families.config_type(merged.get("family", "densenet"))(**merged)
+        return config_type(merged.get("family", "densenet"))(**merged)
     except SpecError as error:
         raise SpecError(f"{source}: {error}") from None

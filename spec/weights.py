@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from spec.errors import SpecError
-from spec.parameters import Shapes, Weights
+from spec.parameters import Weights
+from spec.shapes import Shapes
 
 LISTED = 3  # names that a message spells out before it says how many more there are
 

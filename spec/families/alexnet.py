@@ -9,44 +9,45 @@ from typing import Literal
 
 from pydantic import Field
 
-from spec.blocks import Node, Sequential
-from spec.config import FAMILY, NetworkConfig
+from spec.blocks import Sequential
+from spec.config import FAMILY, NormedConfig
 from spec.families.head import flattened_features, flattening
-from spec.layers import BatchNorm, Conv, Dropout, Linear, MaxPool, ReLU
-from spec.network import Network, assemble
+from spec.layers import Conv, Dropout, Linear, MaxPool, ReLU
+from spec.tree import Chain
+
+# Output channels, kernel, stride and padding of the five convolutions.
+CONVOLUTIONS = [(96, 11, 4, 0), (256, 5, 1, 2), (384, 3, 1, 1), (384, 3, 1, 1), (256, 3, 1, 1)]
 
 
-class AlexNetConfig(NetworkConfig):
+class AlexNetConfig(NormedConfig):
     """The images, the classes and the regularization."""
 
     family: Literal["alexnet"] = Field("alexnet", description=FAMILY)
     norm: bool = Field(True, description="whether batch norm follows the first two ReLUs")
     dropout: float = Field(0.5, ge=0, lt=1, description="rate of dropout after the first two linear layers")
-    eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance in batch norm")
-    decay: float = Field(0.9, ge=0, lt=1, description="share of the old running statistic that an update keeps")
 
-
-def alexnet(config: AlexNetConfig, name: str = "alexnet") -> Network:
-    """Five convolutions, three overlapping pools and three linear layers."""
-    features: list[tuple[str, Node]] = []
-    channels = config.in_channels
-    convolutions = [(96, 11, 4, 0), (256, 5, 1, 2), (384, 3, 1, 1), (384, 3, 1, 1), (256, 3, 1, 1)]
-    for i, (out_channels, kernel_size, stride, padding) in enumerate(convolutions, start=1):
-        features.append((f"conv{i}", Conv(channels, out_channels, kernel_size, stride, padding, bias=True)))
-        features.append((f"relu{i}", ReLU()))
-        if config.norm and i in (1, 2):
-            features.append((f"norm{i}", BatchNorm(out_channels, config.eps, config.decay)))
-        if i in (1, 2, 5):
-            features.append((f"pool{i}", MaxPool(3, 2, 0)))
-        channels = out_channels
-    body = Sequential(tuple(features))
-    classifier: list[tuple[str, Node]] = [
-        ("fc1", Linear(flattened_features(config, body, "alexnet"), 4096, bias=True)),
-        ("relu1", ReLU()),
-        ("dropout1", Dropout(config.dropout)),
-        ("fc2", Linear(4096, 4096, bias=True)),
-        ("relu2", ReLU()),
-        ("dropout2", Dropout(config.dropout)),
-        ("fc3", Linear(4096, config.num_classes, bias=True)),
-    ]
-    return assemble(name, config, flattening(body, classifier))
+    def nodes(self) -> Chain:
+        """Five convolutions, three overlapping pools and three linear layers."""
+        chain: Chain = ()
+        channels = self.in_channels
+        for i, (out, kernel, stride, padding) in enumerate(CONVOLUTIONS, start=1):
+            conv = Conv(channels, out, kernel_size=kernel, stride=stride, padding=padding, bias=True)
+            chain += ((f"conv{i}", conv), (f"relu{i}", ReLU()))
+            if self.norm and i in (1, 2):
+                chain += ((f"norm{i}", self.batch_norm(out)),)
+            if i in (1, 2, 5):
+                chain += ((f"pool{i}", MaxPool(kernel_size=3, stride=2, padding=0)),)
+            channels = out
+        features = Sequential(chain)
+        classifier = Sequential(
+            (
+                ("fc1", Linear(flattened_features(self, features), 4096, bias=True)),
+                ("relu1", ReLU()),
+                ("dropout1", Dropout(rate=self.dropout)),
+                ("fc2", Linear(4096, 4096, bias=True)),
+                ("relu2", ReLU()),
+                ("dropout2", Dropout(rate=self.dropout)),
+                ("fc3", Linear(4096, self.num_classes, bias=True)),
+            )
+        )
+        return flattening(features, classifier)

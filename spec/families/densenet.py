@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from spec.blocks import DenseBlock, DenseLayer, Node, Sequential, Transition
-from spec.config import FAMILY, Config, NetworkConfig, PositiveInt
+from spec.blocks import DenseBlock, DenseLayer, Sequential, Transition
+from spec.config import FAMILY, Config, NormedConfig, PositiveInt
 from spec.errors import SpecError
-from spec.families.squeeze_excitation import SqueezeExcitationConfig, module, modules
-from spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
-from spec.network import Network, assemble
+from spec.families.squeeze_excitation import SqueezeExcitationConfig, gate, placed
+from spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
+from spec.tree import Chain
 
 
 class Stem(Config):
@@ -29,7 +29,7 @@ class Stem(Config):
     pool: bool = Field(True, description="whether a 3x3 max pool with stride 2 and padding 1 follows")
 
 
-class DenseNetConfig(NetworkConfig):
+class DenseNetConfig(NormedConfig):
     """Everything that makes one DenseNet different from another.
 
     The defaults describe the plain DenseNet; `bn_size=4` adds the bottleneck ("B") and
@@ -45,10 +45,8 @@ class DenseNetConfig(NetworkConfig):
     compression: float = Field(1.0, gt=0, le=1, description="share of the channels that a transition keeps")
     stem: Stem = Field(Stem(), description="the layers before the first dense block")
     dropout: float = Field(0.0, ge=0, lt=1, description="rate of dropout on each dense layer's new channels")
-    squeeze_excitation: SqueezeExcitationConfig | None = Field(None, description="none: no such modules")
+    squeeze_excitation: SqueezeExcitationConfig | None = Field(None, description="none: no gates")
     conv_bias: bool = Field(False, description="whether convolutions have a bias")
-    eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance in batch norm")
-    decay: float = Field(0.9, ge=0, lt=1, description="share of the old running statistic that an update keeps")
 
     @model_validator(mode="after")
     def _check_stem_padding(self) -> "DenseNetConfig":
@@ -59,68 +57,57 @@ class DenseNetConfig(NetworkConfig):
             )
         return self
 
-
-def densenet(config: DenseNetConfig, name: str = "densenet") -> Network:
-    """The network that `config` describes; raises SpecError where no such network exists."""
-    channels = config.stem.channels or 2 * config.growth_rate
-    nodes = _stem(config, channels)
-    for i, num_layers in enumerate(config.block_config, start=1):
-        block = _dense_block(config, channels, num_layers)
-        channels += num_layers * config.growth_rate
-        nodes.append((f"denseblock{i}", block))
-        nodes += modules(config.squeeze_excitation, "block", f"se_denseblock{i}", channels)
-        if i < len(config.block_config):
-            out_channels = _compressed(config, channels)
-            transition = Transition(channels, out_channels, config.conv_bias, config.eps, config.decay)
-            channels = out_channels
-            nodes.append((f"transition{i}", transition))
-            nodes += modules(config.squeeze_excitation, "transition", f"se_transition{i}", channels)
-    nodes += modules(config.squeeze_excitation, "final", "se", channels)
-    nodes.append(("norm5", BatchNorm(channels, config.eps, config.decay)))  # torchvision's name, for any depth
-    root: list[tuple[str, Node]] = [
-        ("features", Sequential(tuple(nodes))),
-        ("relu", ReLU()),
-        ("pool", GlobalAvgPool()),
-        ("flatten", Flatten()),
-        ("classifier", Linear(channels, config.num_classes, bias=True)),
-    ]
-    return assemble(name, config, root)
-
-
-def _stem(config: DenseNetConfig, channels: int) -> list[tuple[str, Node]]:
-    stem = config.stem
-    conv = Conv(config.in_channels, channels, stem.kernel_size, stem.stride, stem.padding, config.conv_bias)
-    nodes: list[tuple[str, Node]] = [("conv0", conv)]
-    if stem.norm:
-        nodes += [("norm0", BatchNorm(channels, config.eps, config.decay)), ("relu0", ReLU())]
-    if stem.pool:
-        nodes.append(("pool0", MaxPool(kernel_size=3, stride=2, padding=1)))
-    return nodes
-
-
-def _dense_block(config: DenseNetConfig, channels: int, num_layers: int) -> DenseBlock:
-    k = config.growth_rate
-    se = module(config.squeeze_excitation, "layer", k)
-    return DenseBlock(
-        tuple(
-            DenseLayer(
-                in_channels=channels + i * k,
-                growth_rate=k,
-                bn_size=config.bn_size,
-                bias=config.conv_bias,
-                dropout=config.dropout,
-                squeeze_excitation=se,
-                eps=config.eps,
-                decay=config.decay,
-            )
-            for i in range(num_layers)
+    def nodes(self) -> Chain:
+        """The stem, dense blocks with transitions between them, and a linear layer."""
+        channels = 2 * self.growth_rate if self.stem.channels is None else self.stem.channels
+        features, se = self._stem(channels), self.squeeze_excitation
+        for i, num_layers in enumerate(self.block_config, start=1):
+            features += ((f"denseblock{i}", self._dense_block(channels, num_layers)),)
+            channels += num_layers * self.growth_rate
+            features += placed(se, "block", f"se_denseblock{i}", channels)
+            if i < len(self.block_config):
+                transition = self._transition(channels)
+                channels = transition.out_channels
+                features += ((f"transition{i}", transition), *placed(se, "transition", f"se_transition{i}", channels))
+        features += placed(se, "final", "se", channels)
+        features += (("norm5", self.batch_norm(channels)),)  # torchvision's name, for any depth
+        return (
+            ("features", Sequential(features)),
+            ("relu", ReLU()),
+            ("pool", GlobalAvgPool()),
+            ("flatten", Flatten()),
+            ("classifier", Linear(channels, self.num_classes, bias=True)),
         )
-    )
 
+    def _stem(self, channels: int) -> Chain:
+        stem = self.stem
+        windows = {"kernel_size": stem.kernel_size, "stride": stem.stride, "padding": stem.padding}
+        chain: Chain = (("conv0", Conv(self.in_channels, channels, **windows, bias=self.conv_bias)),)
+        if stem.norm:
+            chain += (("norm0", self.batch_norm(channels)), ("relu0", ReLU()))
+        if stem.pool:
+            chain += (("pool0", MaxPool(kernel_size=3, stride=2, padding=1)),)
+        return chain
 
-def _compressed(config: DenseNetConfig, channels: int) -> int:
-    """floor(compression * channels), exactly: 0.29 of 100 is 29, not the 28 that floats make of it."""
-    out_channels = math.floor(Fraction(str(config.compression)) * channels)
-    if out_channels < 1:
-        raise SpecError(f"compression {config.compression} leaves none of {channels} channels: raise it")
-    return out_channels
+    def _dense_block(self, channels: int, num_layers: int) -> DenseBlock:
+        k = self.growth_rate
+        return DenseBlock(tuple(self._dense_layer(channels + i * k) for i in range(num_layers)))
+
+    def _dense_layer(self, channels: int) -> DenseLayer:
+        return DenseLayer(
+            channels,
+            self.growth_rate,
+            bn_size=self.bn_size,
+            bias=self.conv_bias,
+            dropout=self.dropout,
+            squeeze_excitation=gate(self.squeeze_excitation, "layer", self.growth_rate),
+            eps=self.eps,
+            decay=self.decay,
+        )
+
+    def _transition(self, channels: int) -> Transition:
+        """To floor(compression * channels), exactly: 0.29 of 100 is 29, not the 28 that floats make of it."""
+        out_channels = math.floor(Fraction(str(self.compression)) * channels)
+        if out_channels < 1:
+            raise SpecError(f"compression {self.compression} leaves none of {channels} channels: raise it")
+        return Transition(channels, out_channels, bias=self.conv_bias, eps=self.eps, decay=self.decay)

@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from spec.blocks import Inception, Node
+from spec.blocks import Inception
 from spec.config import FAMILY, NetworkConfig
-from spec.families.squeeze_excitation import SqueezeExcitationConfig, check_placement, modules
+from spec.families.squeeze_excitation import SqueezeExcitationConfig, check_placement, placed
 from spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
-from spec.network import Network, assemble
+from spec.tree import Chain
 
 # Channels of the four branches (table 1: #1x1, #3x3 reduce and #3x3, #5x5 reduce and #5x5, pool proj).
 STAGES = {
@@ -43,33 +43,32 @@ class GoogLeNetConfig(NetworkConfig):
         check_placement(self.squeeze_excitation, ("block", "final"))
         return self
 
-
-def googlenet(config: GoogLeNetConfig, name: str = "googlenet") -> Network:
-    """A stem of three convolutions and nine Inceptions."""
-    se = config.squeeze_excitation
-    nodes: list[tuple[str, Node]] = [
-        ("conv1", Conv(config.in_channels, 64, 7, 2, 3, bias=True)),
-        ("relu1", ReLU()),
-        ("maxpool1", MaxPool(3, 2, 1)),
-        ("conv2", Conv(64, 64, 1, 1, 0, bias=True)),
-        ("relu2", ReLU()),
-        ("conv3", Conv(64, 192, 3, 1, 1, bias=True)),
-        ("relu3", ReLU()),
-        ("maxpool2", MaxPool(3, 2, 1)),
-    ]
-    channels = 192
-    for stage, widths in STAGES.items():
-        if widths is None:
-            nodes.append((stage, MaxPool(3, 2, 1)))
-        else:
-            inception = Inception(channels, *widths, bias=True)
-            channels = inception.out_channels
-            nodes.append((stage, inception))
-            nodes += modules(se, "block", f"se_{stage}", channels)
-    nodes += modules(se, "final", "se", channels)
-    nodes += [
-        ("avgpool", GlobalAvgPool()),
-        ("flatten", Flatten()),
-        ("fc", Linear(channels, config.num_classes, bias=True)),
-    ]
-    return assemble(name, config, nodes)
+    def nodes(self) -> Chain:
+        """A stem of three convolutions and nine Inceptions."""
+        se = self.squeeze_excitation
+        chain: Chain = (
+            ("conv1", Conv(self.in_channels, 64, kernel_size=7, stride=2, padding=3, bias=True)),
+            ("relu1", ReLU()),
+            ("maxpool1", MaxPool(kernel_size=3, stride=2, padding=1)),
+            ("conv2", Conv(64, 64, kernel_size=1, stride=1, padding=0, bias=True)),
+            ("relu2", ReLU()),
+            ("conv3", Conv(64, 192, kernel_size=3, stride=1, padding=1, bias=True)),
+            ("relu3", ReLU()),
+            ("maxpool2", MaxPool(kernel_size=3, stride=2, padding=1)),
+        )
+        channels = 192
+        for stage, widths in STAGES.items():
+            if widths is None:
+                chain += ((stage, MaxPool(kernel_size=3, stride=2, padding=1)),)
+            else:
+                b1, b2, b3, b4 = widths
+                inception = Inception(channels, branch1=b1, branch2=b2, branch3=b3, branch4=b4, bias=True)
+                channels = inception.out_channels
+                chain += ((stage, inception), *placed(se, "block", f"se_{stage}", channels))
+        return (
+            *chain,
+            *placed(se, "final", "se", channels),
+            ("avgpool", GlobalAvgPool()),
+            ("flatten", Flatten()),
+            ("fc", Linear(channels, self.num_classes, bias=True)),
+        )

@@ -9,11 +9,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from spec.blocks import Node, Sequential
+from spec.blocks import Sequential
 from spec.config import FAMILY, NetworkConfig
 from spec.families.head import flattened_features, flattening
 from spec.layers import Conv, Linear, MaxPool, ReLU
-from spec.network import Network, assemble
+from spec.tree import Chain
 
 
 class LeNetConfig(NetworkConfig):
@@ -21,22 +21,23 @@ class LeNetConfig(NetworkConfig):
 
     family: Literal["lenet"] = Field("lenet", description=FAMILY)
 
-
-def lenet(config: LeNetConfig, name: str = "lenet") -> Network:
-    """Two 5x5 convolutions, each with a pool, and three linear layers."""
-    features = Sequential(
-        (
-            ("conv1", Conv(config.in_channels, 6, 5, 1, 0, bias=True)),
-            ("pool1", MaxPool(2, 2, 0)),
-            ("conv2", Conv(6, 16, 5, 1, 0, bias=True)),
-            ("pool2", MaxPool(2, 2, 0)),
+    def nodes(self) -> Chain:
+        """Two 5x5 convolutions, each with a pool, and three linear layers."""
+        features = Sequential(
+            (
+                ("conv1", Conv(self.in_channels, 6, kernel_size=5, stride=1, padding=0, bias=True)),
+                ("pool1", MaxPool(kernel_size=2, stride=2, padding=0)),
+                ("conv2", Conv(6, 16, kernel_size=5, stride=1, padding=0, bias=True)),
+                ("pool2", MaxPool(kernel_size=2, stride=2, padding=0)),
+            )
         )
-    )
-    classifier: list[tuple[str, Node]] = [
-        ("fc1", Linear(flattened_features(config, features, "lenet"), 120, bias=True)),
-        ("relu1", ReLU()),
-        ("fc2", Linear(120, 84, bias=True)),
-        ("relu2", ReLU()),
-        ("fc3", Linear(84, config.num_classes, bias=True)),
-    ]
-    return assemble(name, config, flattening(features, classifier))
+        classifier = Sequential(
+            (
+                ("fc1", Linear(flattened_features(self, features), 120, bias=True)),
+                ("relu1", ReLU()),
+                ("fc2", Linear(120, 84, bias=True)),
+                ("relu2", ReLU()),
+                ("fc3", Linear(84, self.num_classes, bias=True)),
+            )
+        )
+        return flattening(features, classifier)

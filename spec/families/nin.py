@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from spec.blocks import Node, Sequential
+from spec.blocks import Sequential
 from spec.config import FAMILY, NetworkConfig
 from spec.layers import Conv, Dropout, Flatten, GlobalAvgPool, MaxPool, ReLU
-from spec.network import Network, assemble
+from spec.tree import Chain
 
 
 class NiNConfig(NetworkConfig):
@@ -20,35 +20,30 @@ class NiNConfig(NetworkConfig):
     family: Literal["nin"] = Field("nin", description=FAMILY)
     dropout: float = Field(0.5, ge=0, lt=1, description="rate of dropout before the last block")
 
-
-def nin(config: NiNConfig, name: str = "nin") -> Network:
-    """Four blocks of a convolution and two 1x1 ones, the last with a channel for each class."""
-    features = (
-        ("block1", _block(config.in_channels, 96, 11, 4, 0)),
-        ("pool1", MaxPool(3, 2, 0)),
-        ("block2", _block(96, 256, 5, 1, 2)),
-        ("pool2", MaxPool(3, 2, 0)),
-        ("block3", _block(256, 384, 3, 1, 1)),
-        ("pool3", MaxPool(3, 2, 0)),
-        ("dropout", Dropout(config.dropout)),
-        ("block4", _block(384, config.num_classes, 3, 1, 1)),
-    )
-    root: list[tuple[str, Node]] = [
-        ("features", Sequential(features)),
-        ("pool", GlobalAvgPool()),
-        ("flatten", Flatten()),
-    ]
-    return assemble(name, config, root)
+    def nodes(self) -> Chain:
+        """Four blocks of a convolution and two 1x1 ones, the last with a channel for each class."""
+        features = (
+            ("block1", _block(self.in_channels, 96, kernel_size=11, stride=4, padding=0)),
+            ("pool1", MaxPool(kernel_size=3, stride=2, padding=0)),
+            ("block2", _block(96, 256, kernel_size=5, stride=1, padding=2)),
+            ("pool2", MaxPool(kernel_size=3, stride=2, padding=0)),
+            ("block3", _block(256, 384, kernel_size=3, stride=1, padding=1)),
+            ("pool3", MaxPool(kernel_size=3, stride=2, padding=0)),
+            ("dropout", Dropout(rate=self.dropout)),
+            ("block4", _block(384, self.num_classes, kernel_size=3, stride=1, padding=1)),
+        )
+        return ("features", Sequential(features)), ("pool", GlobalAvgPool()), ("flatten", Flatten())
 
 
-def _block(in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int) -> Sequential:
+def _block(in_channels: int, out_channels: int, **windows: int) -> Sequential:
+    pointwise = Conv(out_channels, out_channels, kernel_size=1, stride=1, padding=0, bias=True)
     return Sequential(
         (
-            ("conv1", Conv(in_channels, out_channels, kernel_size, stride, padding, bias=True)),
+            ("conv1", Conv(in_channels, out_channels, **windows, bias=True)),
             ("relu1", ReLU()),
-            ("conv2", Conv(out_channels, out_channels, 1, 1, 0, bias=True)),
+            ("conv2", pointwise),
             ("relu2", ReLU()),
-            ("conv3", Conv(out_channels, out_channels, 1, 1, 0, bias=True)),
+            ("conv3", pointwise),
             ("relu3", ReLU()),
         )
     )

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from spec.blocks import Node, Residual, Sequential
-from spec.config import FAMILY, NetworkConfig, PositiveInt
-from spec.families.squeeze_excitation import SqueezeExcitationConfig, check_placement, module, modules
-from spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
-from spec.network import Network, assemble
+from spec.blocks import Residual, Sequential
+from spec.config import FAMILY, NormedConfig, PositiveInt
+from spec.families.squeeze_excitation import SqueezeExcitationConfig, check_placement, gate, placed
+from spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
+from spec.tree import Chain
 
 
-class ResNetConfig(NetworkConfig):
+class ResNetConfig(NormedConfig):
     """How many residual blocks each stage has, and what they are made of."""
 
     family: Literal["resnet"] = Field("resnet", description=FAMILY)
@@ -28,56 +28,49 @@ class ResNetConfig(NetworkConfig):
     squeeze_excitation: SqueezeExcitationConfig | None = Field(
         None, description="none, or placed at block (on each branch before its sum) or final (before the global pool)"
     )
-    eps: float = Field(1e-5, gt=0, allow_inf_nan=False, description="added to the variance in batch norm")
-    decay: float = Field(0.9, ge=0, lt=1, description="share of the old running statistic that an update keeps")
 
     @model_validator(mode="after")
     def _check_placement(self) -> "ResNetConfig":
         check_placement(self.squeeze_excitation, ("block", "final"))
         return self
 
-
-def resnet(config: ResNetConfig, name: str = "resnet") -> Network:
-    """A stem, stages of residual blocks, each but the first of which halves the maps, and a linear layer."""
-    channels = 64
-    nodes: list[tuple[str, Node]] = [
-        ("conv1", Conv(config.in_channels, channels, 7, 2, 3, config.conv_bias)),
-        ("bn1", BatchNorm(channels, config.eps, config.decay)),
-        ("relu", ReLU()),
-        ("maxpool", MaxPool(3, 2, 1)),
-    ]
-    for i, num_blocks in enumerate(config.block_config):
-        out_channels = 64 * 2**i
-        nodes.append((f"layer{i + 1}", _stage(config, channels, out_channels, num_blocks)))
-        channels = out_channels
-    nodes += modules(config.squeeze_excitation, "final", "se", channels)
-    nodes += [
-        ("avgpool", GlobalAvgPool()),
-        ("flatten", Flatten()),
-        ("fc", Linear(channels, config.num_classes, bias=True)),
-    ]
-    return assemble(name, config, nodes)
-
-
-def _stage(config: ResNetConfig, channels: int, out_channels: int, num_blocks: int) -> Sequential:
-    """Residual blocks; the first changes channels and size, where the stage does."""
-    changes = [channels != out_channels] + [False] * (num_blocks - 1)
-    return Sequential(
-        tuple(
-            (
-                str(i),
-                Residual(
-                    in_channels=channels if i == 0 else out_channels,
-                    out_channels=out_channels,
-                    stride=2 if change else 1,
-                    bias=config.conv_bias,
-                    projection=change,
-                    projection_norm=config.projection_norm,
-                    squeeze_excitation=module(config.squeeze_excitation, "block", out_channels),
-                    eps=config.eps,
-                    decay=config.decay,
-                ),
-            )
-            for i, change in enumerate(changes)
+    def nodes(self) -> Chain:
+        """A stem, stages of residual blocks, each but the first of which halves the maps, and a linear layer."""
+        channels = 64
+        chain: Chain = (
+            ("conv1", Conv(self.in_channels, channels, kernel_size=7, stride=2, padding=3, bias=self.conv_bias)),
+            ("bn1", self.batch_norm(channels)),
+            ("relu", ReLU()),
+            ("maxpool", MaxPool(kernel_size=3, stride=2, padding=1)),
         )
-    )
+        for i, num_blocks in enumerate(self.block_config):
+            out_channels = 64 * 2**i
+            chain += ((f"layer{i + 1}", self._stage(channels, out_channels, num_blocks)),)
+            channels = out_channels
+        return (
+            *chain,
+            *placed(self.squeeze_excitation, "final", "se", channels),
+            ("avgpool", GlobalAvgPool()),
+            ("flatten", Flatten()),
+            ("fc", Linear(channels, self.num_classes, bias=True)),
+        )
+
+    def _stage(self, channels: int, out_channels: int, num_blocks: int) -> Sequential:
+        """Residual blocks; the first changes channels and size, where the stage does."""
+        first = self._residual(channels, out_channels)
+        others = [self._residual(out_channels, out_channels)] * (num_blocks - 1)
+        return Sequential(tuple((str(i), block) for i, block in enumerate([first, *others])))
+
+    def _residual(self, channels: int, out_channels: int) -> Residual:
+        changes = channels != out_channels
+        return Residual(
+            channels,
+            out_channels,
+            stride=2 if changes else 1,
+            bias=self.conv_bias,
+            projection=changes,
+            projection_norm=self.projection_norm,
+            squeeze_excitation=gate(self.squeeze_excitation, "block", out_channels),
+            eps=self.eps,
+            decay=self.decay,
+        )

@@ -1,4 +1,4 @@
-"""Where a network has squeeze-and-excitation modules, and how narrow they are.
+"""Where a network has squeeze-and-excitation, and how narrow its gates are.
 
 Hu, Shen & Sun: Squeeze-and-Excitation Networks. CVPR 2018.
 """
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from spec.blocks import SqueezeExcitation
 from spec.config import Config, PositiveInt
 from spec.errors import SpecError
+from spec.tree import Chain
 
 Placement = Literal["layer", "block", "transition", "final"]
 
@@ -20,9 +21,9 @@ def _listed(value: object) -> object:
 
 
 class SqueezeExcitationConfig(Config):
-    """Where squeeze-and-excitation modules go, and how narrow they are (Hu et al. 2018, section 3)."""
+    """Where squeeze-and-excitation goes, and how narrow its gates are (Hu et al. 2018, section 3)."""
 
-    ratio: PositiveInt = Field(16, description="reduction: a module on C channels has C // ratio hidden ones")
+    ratio: PositiveInt = Field(16, description="reduction: the gate of C channels has C // ratio hidden ones")
     placement: Annotated[tuple[Placement, ...], Field(strict=False, min_length=1), BeforeValidator(_listed)] = Field(
         ("final",),
         description=(
@@ -33,8 +34,8 @@ class SqueezeExcitationConfig(Config):
     bias: bool = Field(True, description="whether its two linear layers have a bias")
 
 
-def module(config: SqueezeExcitationConfig | None, placement: Placement, channels: int) -> SqueezeExcitation | None:
-    """The module on `channels` channels, or None where the config places none."""
+def gate(config: SqueezeExcitationConfig | None, placement: Placement, channels: int) -> SqueezeExcitation | None:
+    """The gate of `channels` channels, or None where the config places none."""
     if config is None or placement not in config.placement:
         return None
     if channels < config.ratio:
@@ -42,15 +43,13 @@ def module(config: SqueezeExcitationConfig | None, placement: Placement, channel
             f"squeeze_excitation.ratio {config.ratio} leaves no hidden channel at placement {placement!r}, "
             f"where there are {channels}: use a ratio of at most {channels}"
         )
-    return SqueezeExcitation(channels, channels // config.ratio, config.bias)
+    return SqueezeExcitation(channels, channels // config.ratio, bias=config.bias)
 
 
-def modules(
-    config: SqueezeExcitationConfig | None, placement: Placement, name: str, channels: int
-) -> list[tuple[str, SqueezeExcitation]]:
-    """The module with its name, in a list; an empty list where the config places none."""
-    node = module(config, placement, channels)
-    return [] if node is None else [(name, node)]
+def placed(config: SqueezeExcitationConfig | None, placement: Placement, name: str, channels: int) -> Chain:
+    """The gate under its name; empty where the config places none."""
+    node = gate(config, placement, channels)
+    return () if node is None else ((name, node),)
 
 
 def check_placement(config: SqueezeExcitationConfig | None, known: tuple[Placement, ...]) -> None:

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spec.blocks import Node, Sequential
+from spec.blocks import Sequential
 from spec.config import FAMILY, NetworkConfig, PositiveInt
 from spec.families.head import flattened_features, flattening
 from spec.layers import Conv, Dropout, Linear, MaxPool, ReLU
-from spec.network import Network, assemble
+from spec.tree import Chain, Node
 
 
 class VGGConfig(NetworkConfig):
@@ -24,29 +24,28 @@ class VGGConfig(NetworkConfig):
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="rate of dropout after the first two linear layers")
 
+    def nodes(self) -> Chain:
+        """Blocks of 3x3 convolutions, each ended by a pool, and three linear layers."""
+        nodes: list[Node] = []
+        channels = self.in_channels
+        for num_convs, out_channels in zip(self.block_config, (64, 128, 256, 512, 512)):
+            for _ in range(num_convs):
+                nodes += [Conv(channels, out_channels, kernel_size=3, stride=1, padding=1, bias=True), ReLU()]
+                channels = out_channels
+            nodes.append(MaxPool(kernel_size=2, stride=2, padding=0))
+        features = _numbered(*nodes)
+        classifier = _numbered(
+            Linear(flattened_features(self, features), 4096, bias=True),
+            ReLU(),
+            Dropout(rate=self.dropout),
+            Linear(4096, 4096, bias=True),
+            ReLU(),
+            Dropout(rate=self.dropout),
+            Linear(4096, self.num_classes, bias=True),
+        )
+        return flattening(features, classifier)
 
-def vgg(config: VGGConfig, name: str = "vgg") -> Network:
-    """Blocks of 3x3 convolutions, each ended by a pool, and three linear layers."""
-    nodes: list[Node] = []
-    channels = config.in_channels
-    for num_convs, out_channels in zip(config.block_config, (64, 128, 256, 512, 512)):
-        for _ in range(num_convs):
-            nodes += [Conv(channels, out_channels, 3, 1, 1, bias=True), ReLU()]
-            channels = out_channels
-        nodes.append(MaxPool(2, 2, 0))
-    features = _numbered(nodes)
-    classifier: list[Node] = [
-        Linear(flattened_features(config, features, "vgg"), 4096, bias=True),
-        ReLU(),
-        Dropout(config.dropout),
-        Linear(4096, 4096, bias=True),
-        ReLU(),
-        Dropout(config.dropout),
-        Linear(4096, config.num_classes, bias=True),
-    ]
-    return assemble(name, config, flattening(features, list(_numbered(classifier).children)))
 
-
-def _numbered(nodes: list[Node]) -> Sequential:
+def _numbered(*nodes: Node) -> Sequential:
     """Named 0, 1, 2 ... as in a torch Sequential."""
     return Sequential(tuple((str(i), node) for i, node in enumerate(nodes)))

@@ -10,29 +10,35 @@ from itertools import product
 import numpy as np
 
 from spec import layers
-from spec.blocks import DenseLayer, Inception, Node, Residual, SqueezeExcitation, branches
-from spec.parameters import Weights
+from spec.blocks import DenseBlock, DenseLayer, Inception, Residual, Sequential, SqueezeExcitation, Transition
 from spec.reference.forward import Pass, padded, patches_of, per_channel, windows_of
+from spec.tree import Node, join
 
 Gradients = tuple[np.ndarray, ...]
 
 
-def backward(node: Node, path: str, gradient: np.ndarray, run: Pass, gradients: Weights) -> np.ndarray:
-    """The loss's gradient by a node's input, given that by its output; its parameters' go into `gradients`."""
+def backward(node: Node, path: str, gradient: np.ndarray, run: Pass) -> np.ndarray:
+    """The loss's gradient by a node's input, given that by its output; its parameters' go into `run.gradients`."""
     of_input: np.ndarray | float = 0.0
-    handed_back = pullback(node, gradient, *run.ends[path], run=run, path=path, gradients=gradients)
-    for chain, end in zip(branches(node), handed_back, strict=True):
+    handed_back = pullback(node, gradient, *run.ends[path], run=run, path=path)
+    for chain, end in zip(node.branches, handed_back, strict=True):
         for name, child in reversed(chain):
-            end = backward(child, f"{path}.{name}" if path else name, end, run, gradients)
+            end = backward(child, join(path, name), end, run)
         of_input = of_input + end
     return np.asarray(of_input)
 
 
 @singledispatch
-def pullback(
-    node: Node, gradient: np.ndarray, *ends: np.ndarray, run: Pass, path: str, gradients: Weights
-) -> Gradients:
+def pullback(node: Node, gradient: np.ndarray, *ends: np.ndarray, run: Pass, path: str) -> Gradients:
     """The gradient by each of `ends`, what the node's branches put out; for a leaf, by its input."""
+    raise TypeError(f"spec.reference cannot differentiate {node!r}: register its pullback")
+
+
+@pullback.register(Sequential)
+@pullback.register(DenseBlock)
+@pullback.register(Transition)
+@pullback.register(layers.Dropout)
+def _(node: Node, gradient: np.ndarray, *ends: np.ndarray, **_: object) -> Gradients:
     return (gradient,)
 
 
@@ -59,28 +65,26 @@ def _(node: Inception, gradient: np.ndarray, *ends: np.ndarray, **_: object) -> 
 
 
 @pullback.register
-def _(node: layers.Conv, gradient: np.ndarray, x: np.ndarray, *, run: Pass, path: str, gradients: Weights) -> Gradients:
+def _(node: layers.Conv, gradient: np.ndarray, x: np.ndarray, *, run: Pass, path: str) -> Gradients:
     kernel = run.weights[f"{path}.weight"]
     flat = kernel.reshape(node.out_channels, -1)  # (O, C*k*k)
     pixels = gradient.transpose(0, 2, 3, 1)  # (N, H', W', O)
     x = padded(x, node.padding, 0)
     patches = patches_of(x, node.kernel_size, node.stride)  # (H', W', C*k*k) of each image
     of_kernel = sum(np.tensordot(out, patch, axes=((0, 1), (0, 1))) for out, patch in zip(pixels, patches))
-    gradients[f"{path}.weight"] = np.asarray(of_kernel).reshape(kernel.shape)
+    run.gradients[f"{path}.weight"] = np.asarray(of_kernel).reshape(kernel.shape)
     if node.bias:
-        gradients[f"{path}.bias"] = gradient.sum(axis=(0, 2, 3))
+        run.gradients[f"{path}.bias"] = gradient.sum(axis=(0, 2, 3))
     of_windows = (pixels @ flat).reshape(*pixels.shape[:3], *kernel.shape[1:])  # (N, H', W', C, k, k)
     return (_scattered(of_windows.transpose(0, 3, 1, 2, 4, 5), x, node.stride, node.padding),)
 
 
 @pullback.register
-def _(
-    node: layers.BatchNorm, gradient: np.ndarray, x: np.ndarray, *, run: Pass, path: str, gradients: Weights
-) -> Gradients:
+def _(node: layers.BatchNorm, gradient: np.ndarray, x: np.ndarray, *, run: Pass, path: str) -> Gradients:
     mean, deviation = x.mean(axis=(0, 2, 3)), np.sqrt(x.var(axis=(0, 2, 3)) + node.eps)
     normalized = (x - per_channel(mean)) / per_channel(deviation)
     of_shift, of_scale = gradient.sum(axis=(0, 2, 3)), (gradient * normalized).sum(axis=(0, 2, 3))
-    gradients[f"{path}.weight"], gradients[f"{path}.bias"] = of_scale, of_shift
+    run.gradients[f"{path}.weight"], run.gradients[f"{path}.bias"] = of_scale, of_shift
     count = x.size // x.shape[1]
     centered = gradient - (per_channel(of_shift) + normalized * per_channel(of_scale)) / count
     return (per_channel(run.weights[f"{path}.weight"] / deviation) * centered,)
@@ -125,13 +129,18 @@ def _(node: layers.Flatten, gradient: np.ndarray, x: np.ndarray, **_: object) ->
 
 
 @pullback.register
-def _(
-    node: layers.Linear, gradient: np.ndarray, x: np.ndarray, *, run: Pass, path: str, gradients: Weights
-) -> Gradients:
-    gradients[f"{path}.weight"] = gradient.T @ x
+def _(node: layers.Linear, gradient: np.ndarray, x: np.ndarray, *, run: Pass, path: str) -> Gradients:
+    run.gradients[f"{path}.weight"] = gradient.T @ x
     if node.bias:
-        gradients[f"{path}.bias"] = gradient.sum(axis=0)
+        run.gradients[f"{path}.bias"] = gradient.sum(axis=0)
     return (gradient @ run.weights[f"{path}.weight"],)
+
+
+@pullback.register
+def _(node: layers.Softmax, gradient: np.ndarray, x: np.ndarray, **_: object) -> Gradients:
+    exp = np.exp(x - x.max(axis=1, keepdims=True))
+    out = exp / exp.sum(axis=1, keepdims=True)
+    return (out * (gradient - (gradient * out).sum(axis=1, keepdims=True)),)
 
 
 def _scattered(of_windows: np.ndarray, padded_x: np.ndarray, stride: int, padding: int) -> np.ndarray:

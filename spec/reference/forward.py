@@ -1,9 +1,6 @@
-"""The spec, executed by NumPy: the oracle, with no framework under it.
+"""One run through a network, forwards: what each node makes of what its branches put out."""
 
-Slow and plain on purpose. It has the functions of a backend, in the same order.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import singledispatch
 
@@ -11,26 +8,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from spec import layers
-from spec.blocks import DenseLayer, Inception, Node, Residual, SqueezeExcitation, branches
-from spec.errors import SpecError
-from spec.network import Network
-from spec.parameters import Weights, is_buffer, shapes
-from spec.running import RunningUpdate
-from spec.weights import check_weights
-
-Trace = dict[str, np.ndarray]
-
-RUNNING_UPDATE = RunningUpdate()
-EXECUTORS: dict[str, Callable[..., np.ndarray]] = {}
-
-
-@dataclass
-class Reference:
-    """A network with its weights, all of one dtype."""
-
-    network: Network
-    dtype: str
-    weights: Weights = field(default_factory=dict)
+from spec.blocks import DenseBlock, DenseLayer, Inception, Residual, Sequential, SqueezeExcitation, Transition
+from spec.parameters import Weights
+from spec.tree import Node, join
 
 
 @dataclass
@@ -38,97 +18,29 @@ class Pass:
     """What one run through a network reads and records.
 
     In training mode batch norms use the batch's own statistics and put the updated running ones into
-    `statistics`, with the biased variance (1/n), as Gluon and Keras do. `ends` has, for each node, what
-    its branches put out.
+    `statistics`, with the biased variance (1/n), as Gluon and Keras do. With `record`, `outputs` and `ends`
+    have each node's output and what its branches put out; from those backward fills `gradients`.
     """
 
     weights: Weights
     training: bool = False
-    outputs: Trace = field(default_factory=dict)
+    record: bool = False
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
     ends: dict[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
     statistics: Weights = field(default_factory=dict)
+    gradients: Weights = field(default_factory=dict)
 
 
-def build(network: Network, dtype: str = "float64") -> Reference:
-    """The network, without weights yet, computing in `dtype` ("float64" or "float32")."""
-    return Reference(network, dtype)
-
-
-def load_weights(model: Reference, weights: Weights) -> None:
-    """Takes over {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
-    check_weights(weights, shapes(model.network), model.dtype)
-    model.weights = {name: array.copy() for name, array in weights.items()}
-
-
-def export_weights(model: Reference) -> Weights:
-    """{canonical name: array} of every parameter and buffer."""
-    return {name: array.copy() for name, array in model.weights.items()}
-
-
-def predict(model: Reference, images: np.ndarray) -> np.ndarray:
-    """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
-    model.network.check_images(images)
-    return forward(model.network.root, "", images.astype(model.dtype), _pass(model))
-
-
-def trace(model: Reference, images: np.ndarray) -> Trace:
-    """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
-    model.network.check_images(images)
-    run = _pass(model)
-    forward(model.network.root, "", images.astype(model.dtype), run, record=True)
-    return run.outputs
-
-
-def loss_and_gradients(model: Reference, images: np.ndarray, labels: np.ndarray) -> tuple[float, Weights, Weights]:
-    """One training-mode pass with the mean cross-entropy of `labels`, integers (N,); dropout is left out.
-
-    Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
-    running statistics as the pass would leave them. The model itself is unchanged.
-    """
-    from spec.reference.backward import backward  # it stands on this module
-
-    run = _pass(model, training=True)
-    loss, of_logits = _cross_entropy(model, images, labels, run, record=True)
-    gradients: Weights = {}
-    of_input = backward(model.network.root, "", of_logits, run, gradients)
-    ordered = {name: gradients[name] for name in model.weights if not is_buffer(name)}
-    return loss, ordered | {"input": of_input}, run.statistics
-
-
-def training_loss(model: Reference, images: np.ndarray, labels: np.ndarray) -> float:
-    """The loss of loss_and_gradients alone."""
-    return _cross_entropy(model, images, labels, _pass(model, training=True))[0]
-
-
-def _cross_entropy(
-    model: Reference, images: np.ndarray, labels: np.ndarray, run: Pass, record: bool = False
-) -> tuple[float, np.ndarray]:
-    """The mean cross-entropy, and its gradient by the logits (N, num_classes)."""
-    model.network.check_batch(images, labels)
-    logits = forward(model.network.root, "", images.astype(model.dtype), run, record)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    picked = np.eye(model.network.num_classes, dtype=logits.dtype)[labels]
-    loss = -(log_probabilities * picked).sum(axis=1).mean()
-    return float(loss), (np.exp(log_probabilities) - picked) / len(labels)
-
-
-def _pass(model: Reference, training: bool = False) -> Pass:
-    if not model.weights:
-        raise SpecError("the reference has no weights yet: call load_weights first")
-    return Pass(model.weights, training)
-
-
-def forward(node: Node, path: str, x: np.ndarray, run: Pass, record: bool = False) -> np.ndarray:
+def forward(node: Node, path: str, x: np.ndarray, run: Pass) -> np.ndarray:
     """Runs each of a node's branches on `x`, then what the node itself does with what they put out."""
     ends = []
-    for chain in branches(node):
+    for chain in node.branches:
         end = x
         for name, child in chain:
-            end = forward(child, f"{path}.{name}" if path else name, end, run, record)
+            end = forward(child, join(path, name), end, run)
         ends.append(end)
     out = apply(node, *ends, run=run, path=path)
-    if record:
+    if run.record:
         run.ends[path] = tuple(ends)
         if path:
             run.outputs[path] = out
@@ -136,9 +48,16 @@ def forward(node: Node, path: str, x: np.ndarray, run: Pass, record: bool = Fals
 
 
 @singledispatch
-def apply(node: Node, x: np.ndarray, *, run: Pass, path: str) -> np.ndarray:
+def apply(node: Node, *ends: np.ndarray, run: Pass, path: str) -> np.ndarray:
     """What `node` makes of the outputs of its branches; for a leaf that is its input."""
-    return x
+    raise TypeError(f"spec.reference cannot run {node!r}: register what it does with apply")
+
+
+@apply.register(Sequential)
+@apply.register(DenseBlock)
+@apply.register(Transition)
+def _(node: Sequential | DenseBlock | Transition, end: np.ndarray, *, run: Pass, path: str) -> np.ndarray:
+    return end
 
 
 @apply.register
@@ -216,6 +135,11 @@ def _(node: layers.Flatten, x: np.ndarray, *, run: Pass, path: str) -> np.ndarra
 def _(node: layers.Linear, x: np.ndarray, *, run: Pass, path: str) -> np.ndarray:
     out = x @ run.weights[f"{path}.weight"].T
     return out + run.weights[f"{path}.bias"] if node.bias else out
+
+
+@apply.register
+def _(node: layers.Dropout, x: np.ndarray, *, run: Pass, path: str) -> np.ndarray:
+    return x  # in training too: masks are never the same in two frameworks
 
 
 @apply.register

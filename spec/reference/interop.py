@@ -1,0 +1,99 @@
+"""NumPy in, NumPy out: weights, inference, every layer's output, and gradients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from spec.errors import SpecError
+from spec.network import Network
+from spec.parameters import Weights, is_buffer, parameter_shapes
+from spec.reference.backward import backward
+from spec.reference.forward import Pass, forward
+from spec.running import RunningUpdate
+from spec.weights import check_weights
+
+RUNNING_UPDATE = RunningUpdate()
+EXECUTORS: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {}
+
+
+@dataclass
+class Reference:
+    """A network with its weights, all of one dtype."""
+
+    network: Network
+    dtype: str
+    weights: Weights = field(default_factory=dict)
+
+
+def build(network: Network, dtype: str = "float64") -> Reference:
+    """The network, without weights yet, computing in `dtype` ("float64" or "float32")."""
+    if not isinstance(network, Network):
+        raise TypeError(f"build takes a spec.Network, found {network!r}: see spec.variant and spec.load")
+    return Reference(network, dtype)
+
+
+def load_weights(model: Reference, weights: Weights) -> None:
+    """Takes over {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
+    check_weights(weights, parameter_shapes(model.network), model.dtype)
+    model.weights = {name: array.copy() for name, array in weights.items()}
+
+
+def export_weights(model: Reference) -> Weights:
+    """{canonical name: array} of every parameter and buffer."""
+    return {name: array.copy() for name, array in weights_of(model).items()}
+
+
+def predict(model: Reference, images: np.ndarray) -> np.ndarray:
+    """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
+    model.network.check_images(images)
+    return forward(model.network.root, "", images.astype(model.dtype), _pass(model))
+
+
+def trace(model: Reference, images: np.ndarray) -> dict[str, np.ndarray]:
+    """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
+    model.network.check_images(images)
+    run = _pass(model, record=True)
+    forward(model.network.root, "", images.astype(model.dtype), run)
+    return run.outputs
+
+
+def loss_and_gradients(model: Reference, images: np.ndarray, labels: np.ndarray) -> tuple[float, Weights, Weights]:
+    """One training-mode pass with the mean cross-entropy of `labels`, integers (N,); dropout is left out.
+
+    Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
+    running statistics as the pass would leave them. The model itself is unchanged.
+    """
+    run = _pass(model, training=True, record=True)
+    loss, of_logits = _cross_entropy(model, images, labels, run)
+    of_input = backward(model.network.root, "", of_logits, run)
+    ordered = {name: run.gradients[name] for name in model.weights if not is_buffer(name)}
+    return loss, ordered | {"input": of_input}, run.statistics
+
+
+def training_loss(model: Reference, images: np.ndarray, labels: np.ndarray) -> float:
+    """The loss of loss_and_gradients alone."""
+    return _cross_entropy(model, images, labels, _pass(model, training=True))[0]
+
+
+def _cross_entropy(model: Reference, images: np.ndarray, labels: np.ndarray, run: Pass) -> tuple[float, np.ndarray]:
+    """The mean cross-entropy, and its gradient by the logits (N, num_classes)."""
+    model.network.check_batch(images, labels)
+    logits = forward(model.network.root, "", images.astype(model.dtype), run)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    picked = np.eye(logits.shape[1], dtype=logits.dtype)[labels]
+    loss = -(log_probabilities * picked).sum(axis=1).mean()
+    return float(loss), (np.exp(log_probabilities) - picked) / len(labels)
+
+
+def _pass(model: Reference, training: bool = False, record: bool = False) -> Pass:
+    return Pass(weights_of(model), training, record)
+
+
+def weights_of(model: Reference) -> Weights:
+    """The model's own weights; raises SpecError where it has none yet."""
+    if not model.weights:
+        raise SpecError(f"{model.network.name} has no values yet: call load_weights first")
+    return model.weights
