@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 
-MODULES = ["numpy", "spec", "densenet_tools.commands", "densenet_torch", "densenet_mxnet", "densenet_keras"]
+MODULES = ["numpy", "spec", "densenet_tools.commands.app", "densenet_torch", "densenet_mxnet", "densenet_keras"]
 TIMER = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
 
 

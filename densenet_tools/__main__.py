@@ -2,6 +2,6 @@
 
 import sys
 
-from densenet_tools.commands import main
+from densenet_tools.commands.app import main
 
 sys.exit(main())

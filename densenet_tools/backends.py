@@ -3,9 +3,9 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -13,13 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 
 import spec
+from densenet_tools.quiet import quiet
+
+Predict = Callable[[Any, np.ndarray], np.ndarray]
 
 
 class Backend(Protocol):
-    """What every backend exports; see densenet_torch.interop for the meaning of each."""
+    """What every backend exports, the NumPy reference too; see densenet_torch for the meaning of each."""
 
+    EXECUTORS: dict[str, Predict]
     RUNNING_UPDATE: spec.RunningUpdate
-    EXECUTORS: dict[str, Callable[[Any, np.ndarray], np.ndarray]]
 
     def build(self, network: spec.Network, dtype: str) -> Any: ...
     def load_weights(self, model: Any, weights: spec.Weights) -> None: ...
@@ -29,110 +32,136 @@ class Backend(Protocol):
     def loss_and_gradients(
         self, model: Any, images: np.ndarray, labels: np.ndarray
     ) -> tuple[float, spec.Weights, spec.Weights]: ...
+    def sgd(self, model: Any, learning_rate: float, momentum: float, nesterov: bool, weight_decay: float) -> Any: ...
+    def set_learning_rate(self, optimizer: Any, learning_rate: float) -> None: ...
+    def step(self, model: Any, optimizer: Any, images: np.ndarray, labels: np.ndarray) -> float: ...
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a backend is, what it imports, the packages whose versions say what it ran on, and other ways to run it."""
+    """All that is known of a backend before it is imported.
+
+    `framework` is the module it stands on, whose version says what it ran on. A framework that runs on another
+    says which it has chosen (`runs_on`). `executors` are the other ways to run a model, each with the
+    framework it needs below it, or None where that is the chosen one. `logs` says that an import writes to stderr.
+    """
 
     package: str
-    imports: tuple[str, ...]
-    distributions: tuple[str, ...]
-    executors: tuple[str, ...] = ()
+    framework: str
+    executors: Mapping[str, str | None] = field(default_factory=dict)
+    runs_on: Callable[[], str | None] = lambda: None
+    logs: bool = False
 
 
 FRAMEWORKS_OF_KERAS = ("tensorflow", "torch", "jax")
+EXTRAS = {"tensorflow": "keras"}  # the extra that installs a framework, where it has another name
+
+
+def chosen_by_keras() -> str:
+    """The framework that Keras runs on, or will once it is imported; raises SpecError for an unknown one."""
+    keras = sys.modules.get("keras")
+    chosen = keras.config.backend() if keras else os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if chosen not in FRAMEWORKS_OF_KERAS:
+        raise spec.SpecError(f"KERAS_BACKEND is {chosen!r}, expected one of {', '.join(FRAMEWORKS_OF_KERAS)}")
+    return chosen
+
+
 BACKENDS = {
-    "numpy": Entry("spec.reference", ("numpy",), ("numpy",)),
-    "torch": Entry("densenet_torch", ("torch",), ("torch",), ("compiled", "exported")),
-    "mxnet": Entry("densenet_mxnet", ("mxnet",), ("mxnet",), ("hybridized", "static")),
-    "keras": Entry("densenet_keras", ("keras",), ("keras",), ("graph", *FRAMEWORKS_OF_KERAS)),
+    "numpy": Entry("spec.reference", "numpy"),
+    "torch": Entry("densenet_torch", "torch", {"compiled": None, "exported": None}),
+    "mxnet": Entry("densenet_mxnet", "mxnet", {"hybridized": None, "static": None}),
+    "keras": Entry(
+        "densenet_keras",
+        "keras",
+        {"graph": None, **{framework: framework for framework in FRAMEWORKS_OF_KERAS}},
+        runs_on=chosen_by_keras,
+        logs=True,  # TensorFlow, of the processor's features, come what may
+    ),
 }
 
 
-def installed() -> list[str]:
-    """The names of the backends whose framework is installed, and what it runs on; "numpy" always is."""
-    return [name for name in BACKENDS if _available(name)]
+@dataclass(frozen=True)
+class Runner:
+    """A way to run networks: a backend, or another executor of its models. As text: `mxnet`, `mxnet:static`."""
+
+    backend: str
+    executor: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.backend}:{self.executor}" if self.executor else self.backend
+
+    @property
+    def entry(self) -> Entry:
+        return BACKENDS[self.backend]
+
+    @property
+    def runs_on(self) -> str | None:
+        """The framework below the backend's own, where there is one."""
+        below = self.entry.executors[self.executor] if self.executor else None
+        return below or self.entry.runs_on()
+
+    @property
+    def frameworks(self) -> list[str]:
+        """The modules that must be there: the backend's framework, and those that it runs on."""
+        needed = [self.entry.framework, self.entry.runs_on(), self.runs_on]
+        return list(dict.fromkeys(framework for framework in needed if framework))
+
+    @property
+    def installed(self) -> bool:
+        return all(find_spec(framework) for framework in self.frameworks)
+
+    def check(self) -> None:
+        """Raises SpecError unless what it needs is installed; imports nothing."""
+        if not self.installed:
+            extras = ",".join(dict.fromkeys(EXTRAS.get(name, name) for name in self.frameworks))
+            raise spec.SpecError(f"backend '{self}' is not installed: pip install 'densenet-reference[{extras}]'")
+
+    def load(self) -> Backend:
+        """The backend, imported; raises SpecError where that is not possible."""
+        if self.entry.package in sys.modules:
+            return sys.modules[self.entry.package]
+        self.check()
+        try:
+            with quiet() if self.entry.logs else nullcontext():
+                return importlib.import_module(self.entry.package)
+        except ImportError as error:
+            raise spec.SpecError(f"backend {self.backend!r} cannot be imported: {error}") from error
+
+    def predict(self, model: Any, images: np.ndarray) -> np.ndarray:
+        """Inference: the backend's `predict`, or what the executor does in its place."""
+        backend = self.load()
+        return (backend.EXECUTORS[self.executor] if self.executor else backend.predict)(model, images)
+
+    def others(self) -> list["Runner"]:
+        """The backend's other executors, where what they need is installed."""
+        same = [name for name, framework in self.entry.executors.items() if framework and framework == self.runs_on]
+        others = [Runner(self.backend, name) for name in self.entry.executors if name not in same]
+        return [other for other in others if other.installed]
 
 
-def _available(name: str) -> bool:
-    """Whether what a known backend or executor imports, and what that runs on, is installed."""
-    return all(find_spec(module) for module in BACKENDS[name.partition(":")[0]].imports + _below(name))
-
-
-def _below(name: str) -> tuple[str, ...]:
-    """The framework that a backend's framework runs on: the one that Keras has chosen, or will on its import."""
-    name, _, executor = name.partition(":")
-    if name != "keras":
-        return ()
-    if executor in FRAMEWORKS_OF_KERAS:
-        return (executor,)
-    keras = sys.modules.get("keras")
-    return (keras.config.backend() if keras else os.environ.get("KERAS_BACKEND") or "tensorflow",)
-
-
-def executors(name: str) -> list[str]:
-    """The other ways to run a backend's models, where what they need is installed, as names: `mxnet:hybridized`."""
-    others = [f"{name}:{executor}" for executor in BACKENDS[name].executors if executor not in _below(name)]
-    return [other for other in others if _available(other)]
-
-
-def check(name: str) -> None:
-    """Raises SpecError unless the backend (or executor) is known and what it needs is installed; imports nothing."""
-    backend, _, executor = name.partition(":")
+def parse(text: str) -> Runner:
+    """`mxnet` or `mxnet:static` as a runner; raises SpecError for an unknown one."""
+    backend, _, executor = text.partition(":")
     if backend not in BACKENDS:
         raise spec.SpecError(f"unknown backend {backend!r}: known: {', '.join(BACKENDS)}")
     if executor and executor not in BACKENDS[backend].executors:
         known = ", ".join(BACKENDS[backend].executors) or "none"
         raise spec.SpecError(f"unknown executor {executor!r} of backend {backend!r}: known: {known}")
-    unknown = [framework for framework in _below(name) if framework not in FRAMEWORKS_OF_KERAS]
-    if unknown:
-        raise spec.SpecError(f"KERAS_BACKEND is {unknown[0]!r}, expected one of {', '.join(FRAMEWORKS_OF_KERAS)}")
-    if not (_available(backend) and _available(name)):
-        extras = ",".join([backend, *(framework for framework in _below(name) if framework in ("torch", "jax"))])
-        raise spec.SpecError(f"backend {name!r} is not installed: pip install 'densenet-reference[{extras}]'")
+    return Runner(backend, executor or None)
 
 
-def get(name: str) -> Backend:
-    """The backend of that name (or of an executor of it), imported; raises SpecError where that is not possible."""
-    check(name)
-    name = name.partition(":")[0]
-    try:
-        with _quiet():
-            return importlib.import_module(BACKENDS[name].package)
-    except ImportError as error:
-        raise spec.SpecError(f"backend {name!r} cannot be imported: {error}") from error
+def installed() -> list[Runner]:
+    """The backends whose framework is installed, and what it runs on; "numpy" always is."""
+    return [runner for runner in map(Runner, BACKENDS) if runner.installed]
 
 
-def predictor(name: str) -> Callable[[Any, np.ndarray], np.ndarray]:
-    """What runs inference: the backend's `predict`, or its executor's function for `torch:compiled`."""
-    executor = name.partition(":")[2]
-    return get(name).EXECUTORS[executor] if executor else get(name).predict
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drops what is written to the process's stderr: on import TensorFlow logs CPU features there, come what may."""
-    stderr = os.dup(2)
-    with open(os.devnull, "w") as devnull:
-        os.dup2(devnull.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
-def versions(names: Iterable[str]) -> dict[str, str]:
-    """{distribution: version} of the frameworks of these backends, and of what Keras runs on."""
-    names = list(names)
-    below = [framework for name in names for framework in _below(name)]
-    if "tensorflow" in below:
-        below.append("tensorflow-cpu")
+def versions(runners: Iterable[Runner]) -> dict[str, str]:
+    """{distribution: version} of the frameworks that these run on."""
     found = {}
-    for distribution in [*(d for name in names for d in BACKENDS[name.partition(":")[0]].distributions), *below]:
-        try:
-            found[distribution] = version(distribution)
-        except PackageNotFoundError:
-            continue  # TensorFlow comes under one name or the other
+    for framework in dict.fromkeys(framework for runner in runners for framework in runner.frameworks):
+        for distribution in (framework, f"{framework}-cpu"):  # TensorFlow comes under one name or the other
+            try:
+                found[distribution] = version(distribution)
+            except PackageNotFoundError:
+                continue
     return found

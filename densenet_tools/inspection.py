@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import spec
-from densenet_tools import backends
+from densenet_tools.backends import Runner
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Observed:
     buffers: int
 
 
-def observe(network: spec.Network, name: str, input_shape: tuple[int, ...]) -> dict[str, Observed]:
+def observe(network: spec.Network, runner: Runner, input_shape: tuple[int, ...]) -> dict[str, Observed]:
     """{layer path: what the backend has there}, from one inference on random input."""
-    backend = backends.get(name)
+    backend = runner.load()
     model = backend.build(network, dtype="float32")
     backend.load_weights(model, spec.initialize(network, seed=0))
     images = np.random.default_rng(0).normal(size=(1, *input_shape)).astype(np.float32)
@@ -30,17 +30,17 @@ def observe(network: spec.Network, name: str, input_shape: tuple[int, ...]) -> d
     }
 
 
-def differences(rows: list[spec.Layer], observed: dict[str, Observed], name: str) -> list[str]:
+def differences(rows: list[spec.Figures], observed: dict[str, Observed], runner: Runner) -> list[str]:
     """One sentence for each layer that the backend lacks, adds or shapes differently."""
     found = []
     for row in (row for row in rows if row.path):
         expected = Observed(row.output_shape, row.parameters, row.buffers)
         if row.path not in observed:
-            found.append(f"{row.path}: {name} has no such layer")
+            found.append(f"{row.path}: {runner} has no such layer")
         elif observed[row.path] != expected:
-            found.append(f"{row.path}: {name} has {observed[row.path]}, the spec {expected}")
+            found.append(f"{row.path}: {runner} has {observed[row.path]}, the spec {expected}")
     paths = {row.path for row in rows}
-    return found + [f"{path}: {name} has this layer, the spec has not" for path in observed if path not in paths]
+    return found + [f"{path}: {runner} has this layer, the spec has not" for path in observed if path not in paths]
 
 
 def _count(weights: spec.Weights, path: str, buffers: bool) -> int:

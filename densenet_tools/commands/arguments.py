@@ -3,9 +3,30 @@
 import re
 import tomllib
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 import spec
+from densenet_tools import backends
+
+Set = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--set", negative="", help="Override a field: FIELD=VALUE, such as num_classes=10 or stem.padding=1."
+    ),
+]
+Input = Annotated[str | None, Parameter(help="Input shape CxHxW, such as 3x224x224; default: the published one.")]
+
+Backends = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--backends", negative="", consume_multiple=True, help="Which of them; default: all that are installed."
+    ),
+]
+JsonFile = Annotated[Path | None, Parameter(name="--json", help="Also write the results to this file.")]
+PrintJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
 def overrides(settings: Sequence[str]) -> dict[str, Any]:
@@ -34,9 +55,14 @@ def input_shape(text: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def words(texts: Sequence[str]) -> list[str]:
-    """`["torch,keras", "mxnet"]` as three words."""
-    return [word for text in texts for word in text.split(",") if word]
+def runners(texts: Sequence[str] | None) -> list[backends.Runner]:
+    """The backends asked for, `["torch,keras", "mxnet:static"]`, or all that are installed."""
+    if not texts:
+        return backends.installed()
+    found = [backends.parse(word) for text in texts for word in text.split(",") if word]
+    for runner in found:
+        runner.check()
+    return found
 
 
 def _value(text: str) -> Any:

@@ -10,7 +10,8 @@ from rich.table import Table
 import spec
 from densenet_tools.costs import Cost
 from densenet_tools.inspection import Observed
-from densenet_tools.parity.verdict import Comparison
+from densenet_tools.parity import Verdict
+from spec.shapes import by
 
 WIDE = 160  # columns, where output goes to a file or a pipe
 
@@ -40,7 +41,7 @@ def variants_table(names: Sequence[str]) -> Table:
     return table
 
 
-def layers_table(title: str, rows: Sequence[spec.Layer], observed: dict[str, Observed] | None) -> Table:
+def layers_table(title: str, rows: Sequence[spec.Figures], observed: dict[str, Observed] | None) -> Table:
     """One row for each layer; output shapes and parameters are the backend's where it was observed."""
     table = _table("layer", "kind", "output", "parameters:", "multiply-adds:", "activations:", title=title)
     for row in rows:
@@ -56,12 +57,12 @@ def layers_table(title: str, rows: Sequence[spec.Layer], observed: dict[str, Obs
     return table
 
 
-def parity_table(title: str, comparisons: Sequence[Comparison]) -> Table:
+def parity_table(title: str, verdicts: Sequence[Verdict]) -> Table:
     """One row for each backend, with a column of relative differences for each check."""
-    names = list(dict.fromkeys(check.name for row in comparisons for check in row.checks))
+    names = list(dict.fromkeys(check.name for row in verdicts for check in row.checks))
     figures = ("parameters:", "buffers:", "max difference:", *(f"{name}:" for name in names), "seconds:")
     table = _table("backend", "output", *figures, "agrees", title=title)
-    for row in comparisons:
+    for row in verdicts:
         found = {check.name: f"{check.relative:.1e}" for check in row.checks}
         table.add_row(
             row.backend,
@@ -86,11 +87,6 @@ def costs_table(title: str, costs: Sequence[Cost]) -> Table:
         figures = (f"{cost.parameters:,}", f"{cost.multiply_adds:,}", memory(cost.activation_bytes))
         table.add_row(cost.network, *figures, *times)
     return table
-
-
-def by(shape: Sequence[int]) -> str:
-    """3x224x224."""
-    return "x".join(map(str, shape))
 
 
 def memory(size: int) -> str:

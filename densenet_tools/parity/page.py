@@ -6,7 +6,7 @@ from html import escape
 from itertools import groupby
 
 from densenet_tools.parity.report import Report
-from densenet_tools.parity.verdict import Check, Comparison
+from densenet_tools.parity.verdict import Check, Verdict
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1b1f24 }
@@ -36,13 +36,13 @@ Seed {report.seed}, {report.batch} images, Python {report.python},
 """
 
 
-def _matrix(results: Sequence[Comparison]) -> str:
+def _matrix(results: Sequence[Verdict]) -> str:
     names = list(dict.fromkeys(check.name for result in results for check in result.checks))
     head = "".join(f"<th>{escape(name)}</th>" for name in ("network", "backend", "parameters", *names))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(_row(row, names) for row in results)}</tbody></table>"
 
 
-def _row(result: Comparison, names: Sequence[str]) -> str:
+def _row(result: Verdict, names: Sequence[str]) -> str:
     checks = {check.name: check for check in result.checks}
     cells = "".join(_cell(checks.get(name)) for name in names)
     name, backend = escape(result.network), escape(result.backend)
@@ -57,13 +57,13 @@ def _cell(check: Check | None) -> str:
     return f'<td class="{"yes" if check.passes else "no"}" title="{title}">{check.relative:.1e}</td>'
 
 
-def _section(name: str, results: Sequence[Comparison]) -> str:
+def _section(name: str, results: Sequence[Verdict]) -> str:
     problems = "".join(f"<p class=no>{escape(result.problem)}</p>" for result in results if result.problem)
     plot = _plot(results) if any(result.layers for result in results) else ""
     return f'<section id="{escape(name)}"><h2>{escape(name)}</h2>{problems}{plot}</section>'
 
 
-def _plot(results: Sequence[Comparison]) -> str:
+def _plot(results: Sequence[Verdict]) -> str:
     """Relative difference of each layer against its place in the network, a line for each backend, as SVG."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

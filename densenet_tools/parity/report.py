@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from densenet_tools.parity.verdict import Comparison
+from densenet_tools.parity.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Report:
     seed: int
     batch: int
     photographs: tuple[str, ...]
-    results: tuple[Comparison, ...]
+    results: tuple[Verdict, ...]
     python: str = platform.python_version()
     format: Literal["densenet-parity/1"] = "densenet-parity/1"
 

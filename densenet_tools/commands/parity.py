@@ -1,0 +1,81 @@
+"""`densenet parity`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+import spec
+from densenet_tools import backends, plots
+from densenet_tools import images as photographs
+from densenet_tools.commands import arguments, files, tables
+from densenet_tools.parity import Verdict, verify
+from densenet_tools.parity.page import to_html
+from densenet_tools.parity.report import Report, to_json
+from densenet_tools.parity.tolerance import OUTPUTS
+from spec.shapes import by
+
+
+def parity(
+    *networks: Annotated[str, Parameter(help="Variants' names, or config files; default: densenet121.")],
+    dtype: Annotated[Literal["float32", "float64"], Parameter(help="What the backends compute in.")] = "float32",
+    backends_: arguments.Backends = None,
+    images: Annotated[
+        list[Path] | None,
+        Parameter(negative="", consume_multiple=True, help="Photographs; default: one that matplotlib ships."),
+    ] = None,
+    batch: Annotated[int, Parameter(help="How many crops of them make a batch.")] = 2,
+    input: arguments.Input = None,
+    seed: Annotated[int, Parameter(help="Seed of the weights and running statistics.")] = 0,
+    layers: Annotated[bool, Parameter(negative="", help="Also compare every layer's output.")] = False,
+    gradients: Annotated[
+        bool, Parameter(negative="", help="Also compare loss, gradients and running statistics of a training pass.")
+    ] = False,
+    executors: Annotated[
+        bool, Parameter(negative="", help="Also run each backend's other executors: compiled, hybridized ...")
+    ] = False,
+    all_: Annotated[bool, Parameter(name="--all", negative="", help="Compare every variant.")] = False,
+    set_: arguments.Set = None,
+    json_file: arguments.JsonFile = None,
+    html: Annotated[Path | None, Parameter(help="Also write a page with tables and plots to this file.")] = None,
+) -> int:
+    """Compare every backend's logits with those of the NumPy reference, on photographs.
+
+    All get the same weights, with random running statistics. The reference computes in float64.
+    Exit 0 when all agree, 1 when one does not, naming the first layer that departs.
+
+    Example: densenet parity densenet121 se_densenet121 --dtype float64
+    """
+
+    runners = arguments.runners(backends_)
+    if executors:
+        runners = [each for runner in runners for each in (runner, *runner.others())]
+    checks = ["logits"] + ["layers"] * (layers or html is not None) + ["gradients"] * gradients
+    if batch < 1:
+        raise spec.SpecError(f"--batch must be at least 1, found {batch}")
+    files.check(json_file)
+    if html:
+        plots.check(html, (".html",))
+    paths = images or [photographs.sample()]
+    chosen = spec.names() if all_ else networks or ("densenet121",)
+    nets = [spec.load(network, **arguments.overrides(set_ or [])) for network in chosen]
+    shapes = [arguments.input_shape(input) if input else net.input_shape for net in nets]
+    for net, shape in zip(nets, shapes):
+        net.check_input_shape(shape)
+    verdicts: list[Verdict] = []
+    for net, shape in zip(nets, shapes):
+        found = verify(net, runners, photographs.load(paths, batch, shape), dtype, seed, checks)
+        title = f"{net.name}  {dtype}  {batch} x {by(shape)}  tolerance {OUTPUTS[dtype]:.0e} relative"
+        tables.show(tables.parity_table(title, found))
+        verdicts += found
+    versions = backends.versions(runners)
+    report = Report(versions, dtype, seed, batch, tuple(path.name for path in paths), tuple(verdicts))
+    if json_file:
+        files.write(json_file, to_json(report))
+    if html:
+        files.write(html, to_html(report))
+    for verdict in verdicts:
+        if verdict.problem:
+            print(f"densenet: {verdict.network}: {verdict.problem}", file=sys.stderr)
+    return 0 if all(verdict.agrees for verdict in verdicts) else 1
