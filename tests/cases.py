@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import spec
-from spec.blocks import Inception, Node, Residual, SqueezeExcitation
-from spec.layers import BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
+from spec.blocks import Inception, Residual, SqueezeExcitation
+from spec.layers import BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU, Softmax
+from spec.tree import Node
 
 BASE: dict[str, Any] = {
     "growth_rate": 4,
@@ -22,7 +23,7 @@ BASE: dict[str, Any] = {
 
 def small(**fields: Any) -> spec.Network:
     """A network of two dense blocks with some fields replaced."""
-    return spec.densenet(spec.DenseNetConfig(**BASE | fields), "small")
+    return spec.build(spec.DenseNetConfig(**BASE | fields), "small")
 
 
 def squeezed(*placement: str, ratio: int = 2, bias: bool = True) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def residual(in_channels: int, out_channels: int, **options: Any) -> Residual:
     return Residual(in_channels, out_channels, projection=projection, eps=1e-5, decay=0.9, **defaults | options)
 
 
-CONV = ("conv", Conv(3, 4, 3, 1, 1, bias=True))
+CONV = ("conv", Conv(3, 4, kernel_size=3, stride=1, padding=1, bias=True))
 CLASSIC = {
     "residual": pooled(4, CONV, ("layer1", residual(4, 4)), ("layer2", residual(4, 4, bias=False))),
     "residual_strided": pooled(6, CONV, ("layer1", residual(4, 6, stride=2))),
@@ -79,23 +80,45 @@ CLASSIC = {
     ),
     # No ReLU before it: the pool of the fourth branch meets negative values at the border.
     "inception": pooled(
-        14, CONV, ("a", Inception(4, 2, (3, 4), (2, 3), 5, bias=True)), ("b", Inception(14, 3, (2, 5), (3, 2), 4, True))
+        14,
+        CONV,
+        ("a", Inception(4, branch1=2, branch2=(3, 4), branch3=(2, 3), branch4=5, bias=True)),
+        ("b", Inception(14, branch1=3, branch2=(2, 5), branch3=(3, 2), branch4=4, bias=True)),
     ),
     # Flattens 5 x 3 x 3 values: channel by channel, whatever the framework's layout.
     "flattened": tiny(
         7,
-        ("features", spec.Sequential((("conv", Conv(3, 5, 2, 1, 0, bias=True)), ("pool", MaxPool(2, 2, 0))))),
+        (
+            "features",
+            spec.Sequential(
+                (
+                    ("conv", Conv(3, 5, kernel_size=2, stride=1, padding=0, bias=True)),
+                    ("pool", MaxPool(kernel_size=2, stride=2, padding=0)),
+                )
+            ),
+        ),
         ("flatten", Flatten()),
         (
             "classifier",
             spec.Sequential(
-                (("fc1", Linear(45, 6, True)), ("relu", ReLU()), ("drop", Dropout(0.5)), ("fc2", Linear(6, 5, False)))
+                (
+                    ("fc1", Linear(45, 6, bias=True)),
+                    ("relu", ReLU()),
+                    ("drop", Dropout(rate=0.5)),
+                    ("fc2", Linear(6, 5, bias=False)),
+                )
             ),
         ),
     ),
     "norm_after_relu": pooled(
-        4, CONV, ("relu", ReLU()), ("norm", BatchNorm(4, 1e-5, 0.9)), ("pool1", MaxPool(3, 2, 0))
+        4,
+        CONV,
+        ("relu", ReLU()),
+        ("norm", BatchNorm(4, eps=1e-5, decay=0.9)),
+        ("pool1", MaxPool(kernel_size=3, stride=2, padding=0)),
     ),
+    # Over the channels of a map, wherever a framework has them.
+    "softmax_inside": pooled(4, CONV, ("softmax", Softmax()), ("pool1", MaxPool(kernel_size=2, stride=2, padding=0))),
 }
 SMALL |= CLASSIC
 

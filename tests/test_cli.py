@@ -10,8 +10,8 @@ from PIL import Image
 
 import spec
 from densenet_tools import backends
-from densenet_tools.commands import main
-from tests.conftest import require
+from densenet_tools.commands.app import main
+from tests.support import require
 
 
 @pytest.fixture
@@ -347,7 +347,7 @@ def test_help_has_an_example(run, command):
 
 
 def test_both_ways_to_call_it():
-    code = "from densenet_tools.commands import main; raise SystemExit(main())"
+    code = "from densenet_tools.commands.app import main; raise SystemExit(main())"
     for command in (["-m", "densenet_tools"], ["-c", code]):
         done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "0.1.0"

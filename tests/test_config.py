@@ -18,7 +18,7 @@ def leaves(network: spec.Network) -> dict[str, object]:
 
 
 def test_defaults_are_the_plain_densenet_with_the_imagenet_stem():
-    nodes = leaves(spec.densenet(spec.DenseNetConfig(growth_rate=8, block_config=[1, 1])))
+    nodes = leaves(spec.build(spec.DenseNetConfig(growth_rate=8, block_config=[1, 1])))
     assert nodes["features.conv0"] == spec.layers.Conv(3, 16, kernel_size=7, stride=2, padding=3, bias=False)
     assert nodes["features.norm0"] == spec.layers.BatchNorm(16, eps=1e-5, decay=0.9)
     assert nodes["features.denseblock1.denselayer1.conv1"].kernel_size == 3
@@ -27,9 +27,13 @@ def test_defaults_are_the_plain_densenet_with_the_imagenet_stem():
 
 
 def test_bottleneck_and_compression():
-    nodes = leaves(spec.densenet(spec.DenseNetConfig(growth_rate=8, block_config=[1, 1], bn_size=4, compression=0.5)))
-    assert nodes["features.denseblock1.denselayer1.conv1"] == spec.layers.Conv(16, 32, 1, 1, 0, False)
-    assert nodes["features.denseblock1.denselayer1.conv2"] == spec.layers.Conv(32, 8, 3, 1, 1, False)
+    nodes = leaves(spec.build(spec.DenseNetConfig(growth_rate=8, block_config=[1, 1], bn_size=4, compression=0.5)))
+    assert nodes["features.denseblock1.denselayer1.conv1"] == spec.layers.Conv(
+        16, 32, kernel_size=1, stride=1, padding=0, bias=False
+    )
+    assert nodes["features.denseblock1.denselayer1.conv2"] == spec.layers.Conv(
+        32, 8, kernel_size=3, stride=1, padding=1, bias=False
+    )
     assert nodes["features.transition1.conv"].out_channels == 12
 
 
@@ -72,11 +76,11 @@ def test_a_config_is_frozen():
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         config.growth_rate = 5
     with pytest.raises(dataclasses.FrozenInstanceError):
-        spec.densenet(config).name = "other"
+        spec.build(config).name = "other"
 
 
 def test_the_schema_describes_every_field():
-    for family, (config, _) in spec.families.FAMILIES.items():
+    for family, config in spec.families.FAMILIES.items():
         schema = spec.schema(family)
         assert set(schema["properties"]) == {*config.model_fields, "extends"}
         assert all("description" in field for field in schema["properties"].values())
@@ -182,7 +186,7 @@ def test_a_flattening_network_says_which_sizes_fit():
     ):
         lenet.check_input_shape((1, 32, 36))
     assert spec.variant("resnet18").max_size is None
-    assert spec.shapes(spec.variant("lenet", input_size=36))["classifier.fc1.weight"] == (120, 16 * 36)
+    assert spec.parameter_shapes(spec.variant("lenet", input_size=36))["classifier.fc1.weight"] == (120, 16 * 36)
 
 
 @pytest.mark.parametrize(("name", "field"), [("se_resnet18", "layer1.0.se"), ("se_googlenet", "se_inception3a")])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import spec
-from tests.conftest import require
+from tests.support import require
 
 PUBLISHED = [
     pytest.param(name, entry, id=f"{name}-{entry.num_classes or 'default'}")

@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 import spec
 from tests.cases import SMALL
-from tests.conftest import require
+from tests.support import require
 
 NETWORK = SMALL["se_everywhere"]
 
@@ -34,7 +34,7 @@ def test_weights_come_out_as_they_went_in(loaded):
     exported = backend.export_weights(model)
     assert same(exported, weights)
     assert all(array.dtype == np.float32 for array in exported.values())
-    assert {name: array.shape for name, array in exported.items()} == spec.shapes(NETWORK)
+    assert {name: array.shape for name, array in exported.items()} == spec.parameter_shapes(NETWORK)
 
 
 def test_exported_weights_are_copies(loaded):

@@ -8,13 +8,14 @@ import sys
 import pytest
 
 from densenet_tools import backends
-from tests.conftest import FRAMEWORKS, require
+from tests.support import FRAMEWORKS, require
 
 MODULES = {"torch", "mxnet", "keras", "tensorflow", "jax"}
 OWN = {
     "spec": set(),
-    "densenet_tools.commands": set(),
+    "densenet_tools.commands.app": set(),
     "densenet_tools.parity": set(),
+    "spec.reference": set(),
     "densenet_torch": {"torch"},
     "densenet_mxnet": {"mxnet"},
     "densenet_keras": {"keras", os.environ.get("KERAS_BACKEND", "tensorflow")},

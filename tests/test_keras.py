@@ -8,7 +8,7 @@ import pytest
 
 import spec
 from tests.cases import CASES, SMALL, small
-from tests.conftest import require
+from tests.support import photographs, require, verdict
 
 NETWORK = SMALL["se_everywhere"]
 
@@ -153,7 +153,7 @@ def test_a_frozen_layer_has_no_gradient():
     model.get_layer(frozen).trainable = False
     batch, labels = np.random.default_rng(0).normal(size=(2, 3, 40, 40)), np.array([0, 1])
     _, gradients, _ = densenet_keras.loss_and_gradients(model, batch, labels)
-    names = [name for name in spec.shapes(NETWORK) if not spec.is_buffer(name) and name != f"{frozen}.weight"]
+    names = [name for name in spec.parameter_shapes(NETWORK) if not spec.is_buffer(name) and name != f"{frozen}.weight"]
     assert list(gradients) == [*names, "input"]
 
 
@@ -203,16 +203,14 @@ def test_float64_on_jax_without_its_flag_is_refused(keras):
 
 @pytest.mark.parametrize("framework", ["tensorflow", "torch", "jax"])
 def test_a_saved_model_runs_on_another_framework(keras, framework):
-    from densenet_tools import backends, images
-    from densenet_tools.parity import compare
+    from densenet_tools import backends
 
     executor = f"keras:{framework}"
-    if executor not in backends.executors("keras"):
+    if executor not in map(str, backends.Runner("keras").others()):
         pytest.skip(f"{framework} is not installed, or what Keras runs on already")
-    photographs = images.load([images.sample()], 2, CASES["se_everywhere"].input_shape)
-    (result,) = compare(NETWORK, [executor], photographs, "float64")
+    result = verdict(NETWORK, executor, photographs(CASES["se_everywhere"].input_shape), "float64")
     assert result.agrees, result.problem
-    assert framework in {name.removesuffix("-cpu") for name in backends.versions([executor])}
+    assert framework in {name.removesuffix("-cpu") for name in backends.versions([backends.parse(executor)])}
 
 
 def test_a_framework_that_does_not_run_is_named_with_its_reason(monkeypatch, keras, images):
@@ -226,7 +224,7 @@ def test_a_framework_that_does_not_run_is_named_with_its_reason(monkeypatch, ker
 def test_the_versions_name_what_keras_runs_on(keras):
     from densenet_tools import backends
 
-    found = backends.versions(["keras"])
+    found = backends.versions([backends.Runner("keras")])
     assert found.pop("keras") == keras.__version__
     assert {name.removesuffix("-cpu") for name in found} == {keras.backend.backend()}
 
@@ -237,10 +235,10 @@ def test_keras_is_installed_only_with_what_it_runs_on(monkeypatch):
     monkeypatch.delitem(sys.modules, "keras")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr(backends, "find_spec", lambda module: None if module == "jax" else module)
-    assert "keras" not in backends.installed()
+    assert backends.Runner("keras") not in backends.installed()
     for name in ("keras", "keras:jax"):
         with pytest.raises(spec.SpecError, match=rf"'{name}' is not installed: pip install '.*\[keras,jax\]'"):
-            backends.check(name)
+            backends.parse(name).check()
 
 
 def test_a_framework_that_keras_does_not_run_on_is_refused(monkeypatch):
@@ -249,7 +247,7 @@ def test_a_framework_that_keras_does_not_run_on_is_refused(monkeypatch):
     monkeypatch.delitem(sys.modules, "keras")
     monkeypatch.setenv("KERAS_BACKEND", "pytorch")
     with pytest.raises(spec.SpecError, match="KERAS_BACKEND is 'pytorch', expected one of tensorflow, torch, jax"):
-        backends.check("keras")
+        backends.Runner("keras").check()
 
 
 class TestApplications:

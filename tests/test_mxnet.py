@@ -9,7 +9,7 @@ import pytest
 
 import spec
 from tests.cases import CASES, SMALL, small
-from tests.conftest import require
+from tests.support import photographs, require, verdict
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def step(mx, model, x, trainer=None):
 def test_structural_names_are_the_spec_names(model):
     names = list(model._collect_params_with_prefix())
     assert names[1:3] == ["features.norm0.gamma", "features.norm0.beta"]
-    assert len(names) == len(spec.shapes(model.network))
+    assert len(names) == len(spec.parameter_shapes(model.network))
     assert model.features.denseblock1.denselayer2.conv1 is not None
 
 
@@ -99,8 +99,6 @@ def test_interop_works_on_a_hybridized_model_and_leaves_it_so(mx, model):
 @pytest.mark.parametrize("case", [name for name, case in CASES.items() if case.network.gives_logits])
 def test_a_hybridized_model_agrees_with_the_reference(monkeypatch, case, flags):
     import densenet_mxnet
-    from densenet_tools import images
-    from densenet_tools.parity import compare
 
     build = densenet_mxnet.build
 
@@ -111,8 +109,7 @@ def test_a_hybridized_model_agrees_with_the_reference(monkeypatch, case, flags):
 
     monkeypatch.setattr(densenet_mxnet, "build", hybridized)
     network, shape = CASES[case].network, CASES[case].input_shape
-    photographs = images.load([images.sample()], 3, shape)
-    (result,) = compare(network, ["mxnet"], photographs, "float64", checks=["layers", "gradients"])
+    result = verdict(network, "mxnet", photographs(shape, 3), "float64", checks=["layers", "gradients"])
     assert result.agrees, result.problem
 
 
@@ -158,7 +155,7 @@ def test_the_plain_concat_would_crash(mx):
         "blocks.concat = lambda F, x, y: F.concat(x, y, dim=1)\n"
         "stem = dict(channels=16, kernel_size=3, stride=1, padding=1, norm=False, pool=False)\n"
         "config = spec.DenseNetConfig(growth_rate=12, block_config=[2, 3], stem=stem, input_size=16)\n"
-        "model = densenet_mxnet.build(spec.densenet(config))\n"
+        "model = densenet_mxnet.build(spec.build(config))\n"
         "model.initialize()\n"
         "with mx.autograd.record():\n"
         "    loss = model(mx.nd.ones((4, 3, 16, 16))).sum()\n"

@@ -7,22 +7,19 @@ import numpy as np
 import pytest
 
 import spec
-from densenet_tools import images
-from densenet_tools.parity import compare, difference, first_departure, layer_differences
+from densenet_tools.parity import verify
+from densenet_tools.parity.differences import difference, layer_differences
 from densenet_tools.parity.tolerance import OUTPUTS
-from tests.cases import CASES, VARIANTS, Case
-from tests.conftest import FRAMEWORKS, require
-
-
-def photographs(case: Case) -> np.ndarray:
-    return images.load([images.sample()], 2, case.input_shape)
+from densenet_tools.parity.verdict import first_departure
+from tests.cases import CASES, VARIANTS
+from tests.support import FRAMEWORKS, Runner, photographs, require, verdict
 
 
 @pytest.mark.parametrize("case", [*CASES, *VARIANTS])
 def test_logits_agree_in_float32(case, backend_name):
     require(backend_name)
     case = (CASES | VARIANTS)[case]
-    (result,) = compare(case.network, [backend_name], photographs(case), "float32")
+    result = verdict(case.network, backend_name, photographs(case.input_shape), "float32")
     assert result.agrees, result.problem
 
 
@@ -33,7 +30,7 @@ def test_logits_agree_at_the_published_size(name, dtype):
     network = spec.variant(name)
     for backend_name in FRAMEWORKS:
         require(backend_name)
-    for result in compare(network, FRAMEWORKS, photographs(Case(network, network.input_shape)), dtype):
+    for result in verify(network, map(Runner, FRAMEWORKS), photographs(network.input_shape), dtype):
         assert result.agrees, result.problem
 
 
@@ -41,7 +38,7 @@ def test_logits_agree_at_the_published_size(name, dtype):
 def test_every_layer_and_the_logits_agree_in_float64(case, backend_name):
     require(backend_name)
     case = (CASES | VARIANTS)[case]
-    (result,) = compare(case.network, [backend_name], photographs(case), "float64", checks=["layers"])
+    result = verdict(case.network, backend_name, photographs(case.input_shape), "float64", checks=["layers"])
     assert result.agrees, result.problem
     assert [name for name, _ in result.layers] == [path for path, _ in spec.walk(case.network.root)]
     assert max(relative for _, relative in result.layers) <= OUTPUTS["float64"]
@@ -70,8 +67,8 @@ def test_the_weights_really_exercise_batch_norm_and_biases():
 
 
 def test_other_seeds_give_other_logits_and_the_same_seed_the_same():
-    network, batch = CASES["plain"].network, photographs(CASES["plain"])
-    first, again, other = (compare(network, ["numpy"], batch, "float32", seed)[0] for seed in (0, 0, 1))
+    network, batch = CASES["plain"].network, photographs(CASES["plain"].input_shape)
+    first, again, other = (verdict(network, "numpy", batch, "float32", seed) for seed in (0, 0, 1))
     assert first.absolute == again.absolute != other.absolute
     assert first.absolute > 0, "float32 differs from the float64 reference by rounding"
 
@@ -95,12 +92,12 @@ def test_a_value_that_is_not_finite_never_agrees(broken, monkeypatch):
         return logits
 
     monkeypatch.setattr(reference, "predict", broken_predict)
-    (result,) = compare(CASES["plain"].network, ["numpy"], photographs(CASES["plain"]), "float32")
+    result = verdict(CASES["plain"].network, "numpy", photographs(CASES["plain"].input_shape), "float32")
     assert not result.agrees
 
 
 def test_the_results_are_plain_data():
-    (result,) = compare(CASES["plain"].network, ["numpy"], photographs(CASES["plain"]), "float64")
+    result = verdict(CASES["plain"].network, "numpy", photographs(CASES["plain"].input_shape), "float64")
     plain = json.loads(json.dumps(dataclasses.asdict(result)))
     assert plain["network"] == "small"
     assert plain["output_shape"] == [2, 5]

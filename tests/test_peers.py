@@ -9,10 +9,10 @@ import pytest
 
 import spec
 from densenet_tools import images
-from densenet_tools.parity import difference
+from densenet_tools.parity.differences import difference
 from densenet_tools.parity.tolerance import OUTPUTS
 from spec import reference
-from tests.conftest import require
+from tests.support import require
 
 PEERS = ["densenet121", "densenet169", "densenet201"]
 

@@ -14,11 +14,10 @@ from hypothesis import HealthCheck, assume, given, seed, settings
 from hypothesis import strategies as st
 
 import spec
-from densenet_tools import images
-from densenet_tools.parity import compare
+from densenet_tools.parity import verify
 from spec import running
 from spec.layers import Conv
-from tests.conftest import chosen, require
+from tests.support import Runner, chosen, photographs, require
 
 FAILED = Path("random-network.json")
 
@@ -62,7 +61,7 @@ def built(fields: dict[str, Any], batch: int) -> spec.Network | None:
     Without those that Keras on PyTorch cannot differentiate, where that is what is tested: see test_keras.
     """
     try:
-        network = spec.densenet(spec.DenseNetConfig(**fields), FAILED.stem)
+        network = spec.build(spec.DenseNetConfig(**fields), FAILED.stem)
     except spec.SpecError:
         return None
     fewest = min(running.counts(network, network.input_shape, batch).values())
@@ -74,8 +73,8 @@ def built(fields: dict[str, Any], batch: int) -> spec.Network | None:
 
 def check(fields: dict[str, Any], network: spec.Network, dtype: str, batch: int) -> None:
     """All tested backends agree with the reference on this config."""
-    photographs = images.load([images.sample()], batch, network.input_shape)
-    results = compare(network, chosen(), photographs, dtype, checks=["layers", "gradients"])
+    runners = map(Runner, chosen())
+    results = verify(network, runners, photographs(network.input_shape, batch), dtype, checks=["layers", "gradients"])
     problems = [result.problem for result in results if result.problem]
     if problems:
         FAILED.write_text(json.dumps(fields, indent=2))
@@ -115,7 +114,7 @@ def test_a_failure_is_a_config_file_that_parity_fails_on(monkeypatch, tmp_path, 
     """The control: with an epsilon of PyTorch's own, random networks fail, and the file shows it again."""
     require("torch")
     import densenet_torch
-    from densenet_tools.commands import main
+    from densenet_tools.commands.app import main
 
     build = densenet_torch.build
 

@@ -10,7 +10,8 @@ import pytest
 import spec
 import spec.blocks
 import spec.layers
-from tests.conftest import require
+from spec.tree import Composite, Container, Leaf
+from tests.support import kinds, require
 
 ROOT = Path(spec.__file__).parent.parent
 PACKAGES = ["densenet_torch", "densenet_mxnet", "densenet_keras"]
@@ -46,7 +47,7 @@ def test_public_functions_of_interop_come_in_one_order(package):
     functions = [node.name for node in tree(package, "interop.py").body if isinstance(node, ast.FunctionDef)]
     public = [name for name in functions if not name.startswith("_")]
     assert public[:6] == ["load_weights", "export_weights", "predict", "trace", "loss_and_gradients", "to_input"]
-    assert set(public[6:]) <= {"mode", "network_of"}  # PyTorch's modes, and Keras' models that were saved
+    assert set(public[6:]) <= {"mode", "with_values", "network_of"}  # what only one framework's models can lack
 
 
 def registered(package: str, file: str) -> list[str]:
@@ -64,7 +65,7 @@ def registered(package: str, file: str) -> list[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_node_of_the_spec_is_built_in_one_order(package):
-    leaves = [leaf.__name__ for leaf in spec.layers.Leaf.__args__]
+    leaves = [leaf.__name__ for leaf in kinds(Leaf)]
     assert registered(package, "layers.py") == leaves
     assert registered(package, "blocks.py") == [
         "Sequential",
@@ -76,7 +77,7 @@ def test_every_node_of_the_spec_is_built_in_one_order(package):
     assert registered(package, "residual.py") == ["Residual"]
     assert registered(package, "inception.py") == ["Inception"]
     composites = [name for file in ("blocks.py", "residual.py", "inception.py") for name in registered(package, file)]
-    assert set(composites) == {node.__name__ for node in spec.blocks.Composite.__args__}
+    assert set(composites) == {node.__name__ for node in [*kinds(Container), *kinds(Composite)]}
 
 
 def test_every_backend_exports_the_same_and_a_builder_for_each_variant(backend):

@@ -235,4 +235,4 @@ def test_activation_memory_of_a_hand_counted_network():
     stem = {"channels": 3, "kernel_size": 3, "stride": 1, "padding": 1, "norm": False, "pool": False}
     config = spec.DenseNetConfig(growth_rate=2, block_config=[1], stem=stem, num_classes=7, input_size=2)
     values = 12 + (12 + 12 + 8 + 20) + 20 + 20 + 5 + 0 + 7  # stem, dense layer, norm5, relu, pool, flatten, classifier
-    assert spec.total(spec.densenet(config)).activation_bytes == 4 * values
+    assert spec.total(spec.build(config)).activation_bytes == 4 * values

@@ -8,7 +8,7 @@ import pytest
 
 import spec
 from tests.cases import CASES, SMALL, small
-from tests.conftest import require
+from tests.support import photographs, require, verdict
 
 
 @pytest.fixture(autouse=True)
@@ -150,8 +150,6 @@ def test_a_compiled_model_agrees_with_the_reference(monkeypatch, case, dtype):
     import torch
 
     import densenet_torch
-    from densenet_tools import images
-    from densenet_tools.parity import compare
 
     build = densenet_torch.build
     torch.compiler.reset()
@@ -162,8 +160,8 @@ def test_a_compiled_model_agrees_with_the_reference(monkeypatch, case, dtype):
         return model
 
     monkeypatch.setattr(densenet_torch, "build", compiled)
-    photographs = images.load([images.sample()], 3, CASES[case].input_shape)
-    (result,) = compare(CASES[case].network, ["torch"], photographs, dtype, checks=["gradients"])
+    batch = photographs(CASES[case].input_shape, 3)
+    result = verdict(CASES[case].network, "torch", batch, dtype, checks=["gradients"])
     assert result.agrees, result.problem
 
 

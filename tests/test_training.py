@@ -5,7 +5,6 @@ its learning rate in float32, and MXNet's own optimizers take all their settings
 """
 
 import ast
-import importlib
 from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
@@ -16,8 +15,9 @@ import pytest
 import spec
 from spec import reference, running, training
 from spec.layers import BatchNorm
+from spec.reference import train
 from tests.cases import CLASSIC, small, squeezed
-from tests.conftest import FRAMEWORKS, require
+from tests.support import FRAMEWORKS, loaded, require
 
 NETWORKS = {
     "densenet": small(block_config=[2, 1], bn_size=4, decay=0.875, input_size=24),
@@ -48,16 +48,15 @@ def batches(network: spec.Network) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(rng.normal(0, 0.5, shape), rng.integers(0, network.num_classes, 4)) for _ in range(STEPS)]
 
 
-def trained(backend, train, network, optimizer, dtype="float64", change_rate=True) -> Run:
+def trained(backend, network, optimizer, dtype="float64", change_rate=True) -> Run:
     """The loss before each step, and all weights at the start and after each; `optimizer` makes one for a model."""
-    model = backend.build(network, dtype=dtype)
-    backend.load_weights(model, start(network, dtype))
+    model = loaded(backend, network, start(network, dtype))
     native = optimizer(model)
     losses, history = [], [backend.export_weights(model)]
     for i, (images, labels) in enumerate(batches(network)):
         if i == STEPS // 2 and change_rate:
-            train.set_learning_rate(native, LATER_RATE)
-        losses.append(train.step(model, native, images.astype(dtype), labels))
+            backend.set_learning_rate(native, LATER_RATE)
+        losses.append(backend.step(model, native, images.astype(dtype), labels))
         history.append(backend.export_weights(model))
     return losses, history
 
@@ -65,15 +64,9 @@ def trained(backend, train, network, optimizer, dtype="float64", change_rate=Tru
 @cache
 def oracle(case: str, setting: str, change_rate: bool = True) -> Run:
     def optimizer(model):
-        return training.sgd(model, RATE, **SETTINGS[setting])
+        return reference.sgd(model, RATE, **SETTINGS[setting])
 
-    return trained(reference, training, NETWORKS[case], optimizer, change_rate=change_rate)
-
-
-def module(backend_name: str):
-    """A backend's training functions."""
-    require(backend_name)
-    return importlib.import_module(f"densenet_{backend_name}.train")
+    return trained(reference, NETWORKS[case], optimizer, change_rate=change_rate)
 
 
 def departure(found: spec.Weights, expected: spec.Weights) -> float:
@@ -110,9 +103,9 @@ def running_statistics(network: spec.Network, history: list[spec.Weights], updat
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("case", NETWORKS)
-def test_eight_steps_agree(case, setting, backend_name):
-    backend, train, network = require(backend_name), module(backend_name), NETWORKS[case]
-    losses, history = trained(backend, train, network, lambda model: train.sgd(model, RATE, **SETTINGS[setting]))
+def test_eight_steps_agree(case, setting, backend):
+    network = NETWORKS[case]
+    losses, history = trained(backend, network, lambda model: backend.sgd(model, RATE, **SETTINGS[setting]))
     expected_losses, expected = oracle(case, setting)
     assert losses == pytest.approx(expected_losses, rel=TOLERANCE)
     assert departure(history[-1], expected[-1]) <= TOLERANCE
@@ -134,15 +127,15 @@ def test_the_reference_makes_torchs_update():
     """Two steps of one weight, by hand: w = 1, gradients 1 then 2, as the rate goes from 1/8 to 1/32."""
     network = spec.Network("one", spec.Sequential((("flatten", spec.layers.Flatten()),)), (1, 1, 1), 1)
     model = reference.Reference(network, "float64", {"w": np.array([1.0])})
-    optimizer = training.SGD(0.125, 0.5, True, 0.25, {"w": np.zeros(1)})
+    optimizer = train.SGD(0.125, 0.5, True, 0.25, {"w": np.zeros(1)})
     gradients = iter([1.0, 2.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "loss_and_gradients", lambda *_: (0.0, {"w": np.array([next(gradients)])}, {}))
-        training.step(model, optimizer, np.empty(0), np.empty(0))
+        patch.setattr(train, "loss_and_gradients", lambda *_: (0.0, {"w": np.array([next(gradients)])}, {}))
+        reference.step(model, optimizer, np.empty(0), np.empty(0))
         # g = 1 + 1/4, v = g, w = 1 - (g + v/2) / 8
         assert model.weights["w"] == 1 - 1.875 / 8
-        training.set_learning_rate(optimizer, 0.03125)
-        training.step(model, optimizer, np.empty(0), np.empty(0))
+        reference.set_learning_rate(optimizer, 0.03125)
+        reference.step(model, optimizer, np.empty(0), np.empty(0))
     g = 2 + 0.765625 / 4
     v = 1.25 / 2 + g
     assert model.weights["w"] == 0.765625 - (g + v / 2) / 32
@@ -184,15 +177,13 @@ RIGHT = {
 @pytest.mark.parametrize("control", NATIVE | RIGHT)
 def test_the_frameworks_own_optimizers_depart(control):
     backend_name, optimizer, setting, change_rate = (NATIVE | RIGHT)[control]
-    backend, train = require(backend_name), module(backend_name)
-    _, history = trained(backend, train, NETWORKS["residual"], optimizer, change_rate=change_rate)
+    _, history = trained(require(backend_name), NETWORKS["residual"], optimizer, change_rate=change_rate)
     found = departure(history[-1], oracle("residual", setting, change_rate)[1][-1])
     assert found > DEPARTURE if control in NATIVE else found <= TOLERANCE
 
 
-def test_wrong_statistics_would_show(backend_name):
+def test_wrong_statistics_would_show(backend):
     """The control of the comparison of running statistics: the other convention is far away."""
-    backend = require(backend_name)
     update = backend.RUNNING_UPDATE
     other = spec.RunningUpdate(not update.unbiased, update.decay_dtype)
     _, history = oracle("densenet", "plain")
@@ -200,14 +191,15 @@ def test_wrong_statistics_would_show(backend_name):
     assert min(abs(found[name] / expected[name] - 1).min() for name in found if name.endswith("var")) > DEPARTURE
 
 
-def test_float32_stays_float32(backend_name):
-    backend, train, network = require(backend_name), module(backend_name), NETWORKS["densenet"]
+@pytest.mark.parametrize("name", ["numpy", *FRAMEWORKS])
+def test_float32_stays_float32(name):
+    backend, network = require(name), NETWORKS["densenet"]
     settings = SETTINGS["nesterov_decayed"]
-    _, history = trained(backend, train, network, lambda model: train.sgd(model, RATE, **settings), dtype="float32")
+    _, history = trained(
+        backend, network, lambda model: backend.sgd(model, np.float64(RATE), **settings), dtype="float32"
+    )
     assert all(array.dtype == np.float32 for array in history[-1].values())
     assert departure(history[-1], oracle("densenet", "nesterov_decayed")[1][-1]) < 1e-4
-    _, history = trained(reference, training, network, lambda m: training.sgd(m, np.float64(RATE)), dtype="float32")
-    assert all(array.dtype == np.float32 for array in history[-1].values())
 
 
 @pytest.mark.parametrize(
@@ -233,17 +225,14 @@ def test_settings_out_of_range_are_refused(settings, sentence):
 
 @pytest.mark.parametrize("name", ["numpy", *FRAMEWORKS])
 def test_a_refused_step_changes_nothing(name):
-    backend = reference if name == "numpy" else require(name)
-    train = training if name == "numpy" else module(name)
-    network = NETWORKS["residual"]
-    model = backend.build(network, dtype="float64")
-    backend.load_weights(model, start(network))
+    backend, network = require(name), NETWORKS["residual"]
+    model = loaded(backend, network, start(network))
     for wrong in ({"learning_rate": -1.0}, {"momentum": 1.0}, {"nesterov": True}, {"weight_decay": -1.0}):
         with pytest.raises(spec.SpecError, match=next(iter(wrong))):
-            train.sgd(model, **{"learning_rate": RATE} | wrong)
-    optimizer = train.sgd(model, RATE, momentum=0.875)
+            backend.sgd(model, **{"learning_rate": RATE} | wrong)
+    optimizer = backend.sgd(model, RATE, momentum=0.875)
     with pytest.raises(spec.SpecError, match="learning_rate must be a number above 0, found 0"):
-        train.set_learning_rate(optimizer, 0.0)
+        backend.set_learning_rate(optimizer, 0.0)
     images, labels = batches(network)[0]
     for wrong_images, wrong_labels, sentence in (
         (images[:, :2], labels, "takes images of 3 channel"),
@@ -252,10 +241,10 @@ def test_a_refused_step_changes_nothing(name):
         (images, labels / 2, "labels must be a NumPy array of integers"),
     ):
         with pytest.raises(spec.SpecError, match=sentence):
-            train.step(model, optimizer, wrong_images, wrong_labels)
+            backend.step(model, optimizer, wrong_images, wrong_labels)
     assert all((array == start(network)[key]).all() for key, array in backend.export_weights(model).items())
     # And what was refused left no trace in the optimizer: the next step is the oracle's first.
-    train.step(model, optimizer, images, labels)
+    backend.step(model, optimizer, images, labels)
     assert departure(backend.export_weights(model), oracle("residual", "momentum")[1][1]) <= TOLERANCE
 
 
@@ -266,50 +255,50 @@ def test_the_functions_come_in_one_order(backend_name):
 
 
 def test_torch_modules_keep_their_modes_and_leave_no_gradient_over():
-    torch_backend, train = require("torch"), module("torch")
+    backend = require("torch")
     network = NETWORKS["densenet"]
-    model = torch_backend.build(network, dtype="float64").eval()
-    torch_backend.load_weights(model, start(network))
+    model = backend.build(network, dtype="float64").eval()
+    backend.load_weights(model, start(network))
     model.features.denseblock1.train()
     modes = [part.training for part in model.modules()]
-    optimizer = train.sgd(model, RATE)
+    optimizer = backend.sgd(model, RATE)
     for parameter in model.parameters():
         parameter.grad = parameter.detach().clone()  # from an earlier pass of the user's
     images, labels = batches(network)[0]
-    train.step(model, optimizer, images, labels)
+    backend.step(model, optimizer, images, labels)
     assert [part.training for part in model.modules()] == modes
-    assert departure(torch_backend.export_weights(model), oracle("densenet", "plain")[1][1]) <= TOLERANCE
+    assert departure(backend.export_weights(model), oracle("densenet", "plain")[1][1]) <= TOLERANCE
 
 
 @pytest.mark.parametrize("flags", [{}, {"static_alloc": True, "static_shape": True}])
 def test_a_hybridized_model_takes_the_same_steps(flags):
     """Predicting between the steps too, as a graph made for inference may keep old values."""
-    mxnet_backend, train = require("mxnet"), module("mxnet")
+    backend = require("mxnet")
     network = NETWORKS["densenet"]
     images = batches(network)[0][0]
 
     def optimizer(model):
         model.hybridize(**flags)
-        mxnet_backend.predict(model, images)
+        backend.predict(model, images)
         kept.append(model)
-        return train.sgd(model, RATE, **SETTINGS["nesterov_decayed"])
+        return backend.sgd(model, RATE, **SETTINGS["nesterov_decayed"])
 
     kept: list = []
-    _, history = trained(mxnet_backend, train, network, optimizer)
+    _, history = trained(backend, network, optimizer)
     assert departure(history[-1], oracle("densenet", "nesterov_decayed")[1][-1]) <= TOLERANCE
     after = reference.build(network)
     reference.load_weights(after, history[-1])
-    assert mxnet_backend.predict(kept[0], images) == pytest.approx(reference.predict(after, images), rel=1e-10)
+    assert backend.predict(kept[0], images) == pytest.approx(reference.predict(after, images), rel=1e-10)
 
 
 def test_mxnet_steps_in_np_mode():
-    mxnet_backend, train = require("mxnet"), module("mxnet")
+    backend = require("mxnet")
     import mxnet as mx
 
     mx.npx.set_np()
     try:
         _, history = trained(
-            mxnet_backend, train, NETWORKS["residual"], lambda model: train.sgd(model, RATE, **SETTINGS["momentum"])
+            backend, NETWORKS["residual"], lambda model: backend.sgd(model, RATE, **SETTINGS["momentum"])
         )
     finally:
         mx.npx.reset_np()
@@ -317,11 +306,11 @@ def test_mxnet_steps_in_np_mode():
 
 
 def test_the_keras_optimizer_is_made_again_from_its_config():
-    keras_backend, train = require("keras"), module("keras")
+    backend = require("keras")
     import keras
 
-    model = keras_backend.build(NETWORKS["residual"], dtype="float64")
-    optimizer = train.sgd(model, RATE, 0.875, True, 2**-7)
+    model = backend.build(NETWORKS["residual"], dtype="float64")
+    optimizer = backend.sgd(model, RATE, 0.875, True, 2**-7)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
     assert type(again) is type(optimizer)
     assert again.get_config() == optimizer.get_config()
@@ -330,11 +319,11 @@ def test_the_keras_optimizer_is_made_again_from_its_config():
 
 
 def test_keras_on_another_framework_is_refused(monkeypatch):
-    keras_backend, train = require("keras"), module("keras")
+    backend = require("keras")
     import keras
 
-    model = keras_backend.build(NETWORKS["residual"], dtype="float64")
-    optimizer = train.sgd(model, RATE)
+    model = backend.build(NETWORKS["residual"], dtype="float64")
+    optimizer = backend.sgd(model, RATE)
     monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
     with pytest.raises(spec.SpecError, match="gradients need Keras on TensorFlow, PyTorch or JAX, found openvino"):
-        train.step(model, optimizer, *batches(NETWORKS["residual"])[0])
+        backend.step(model, optimizer, *batches(NETWORKS["residual"])[0])

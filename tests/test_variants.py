@@ -56,7 +56,7 @@ def test_depth_is_what_the_name_says(name):
     ],
 )
 def test_overrides(overrides, parameter, shape):
-    assert spec.shapes(spec.variant("densenet121", **overrides))[parameter] == shape
+    assert spec.parameter_shapes(spec.variant("densenet121", **overrides))[parameter] == shape
 
 
 def test_an_override_of_a_table_changes_only_the_fields_it_names():
@@ -109,7 +109,7 @@ def test_a_config_file_works_where_a_name_does(tmp_path, suffix):
     network = spec.load(path, num_classes=3)
     assert network.name == "mine"
     assert spec.load(str(path), num_classes=3) == network
-    shapes = spec.shapes(network)
+    shapes = spec.parameter_shapes(network)
     assert shapes["features.conv0.weight"] == (10, 3, 3, 3)
     assert shapes["features.denseblock1.denselayer1.se.fc1.weight"] == (3, 6)
     assert shapes["classifier.bias"] == (3,)
