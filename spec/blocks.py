@@ -83,17 +83,11 @@ class DenseLayer(Composite):
     def branches(self) -> tuple[Chain, ...]:
         """The input and the new channels; their concatenation has the composite's own name."""
         C, B, k = self.in_channels, self.bottleneck_channels, self.growth_rate
-        new: Chain
+        new: Chain = (("norm1", BatchNorm(C, eps=self.eps, decay=self.decay)), ("relu1", ReLU()))
         if B is None:
-            new = (
-                ("norm1", BatchNorm(C, eps=self.eps, decay=self.decay)),
-                ("relu1", ReLU()),
-                ("conv1", Conv(C, k, kernel_size=3, stride=1, padding=1, bias=self.bias)),
-            )
+            new += (("conv1", Conv(C, k, kernel_size=3, stride=1, padding=1, bias=self.bias)),)
         else:
-            new = (
-                ("norm1", BatchNorm(C, eps=self.eps, decay=self.decay)),
-                ("relu1", ReLU()),
+            new += (
                 ("conv1", Conv(C, B, kernel_size=1, stride=1, padding=0, bias=self.bias)),
                 ("norm2", BatchNorm(B, eps=self.eps, decay=self.decay)),
                 ("relu2", ReLU()),

@@ -1,13 +1,14 @@
 """What all configs share: frozen, strict, and refused in one sentence."""
 
 from abc import abstractmethod
+from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spec.errors import SpecError, nearest
 from spec.layers import BatchNorm
-from spec.tree import Chain
+from spec.tree import Chain, Node, output_shape
 
 PositiveInt = Annotated[int, Field(gt=0)]
 FAMILY = "which kind of network the fields describe"
@@ -37,6 +38,10 @@ class NetworkConfig(Config):
     @abstractmethod
     def nodes(self) -> Chain:
         """The root's children; raises SpecError where no such network exists."""
+
+    def flattened(self, features: Node) -> int:
+        """How many features the maps of `features` flatten to at input_size; raises TooSmall where none are left."""
+        return prod(output_shape(features, (self.in_channels, self.input_size, self.input_size)))
 
 
 class NormedConfig(NetworkConfig):

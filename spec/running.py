@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spec.analysis import analyze
 from spec.layers import BatchNorm
 from spec.network import Network
 from spec.parameters import Weights
 from spec.shapes import Shape
-from spec.tree import walk
+from spec.tree import output_shapes, walk
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,9 @@ class RunningUpdate:
 def counts(network: Network, input_shape: Shape, batch: int) -> dict[str, int]:
     """{path of a batch norm: n}, the values that each channel's statistics are taken over."""
     return {
-        row.path: batch * row.output_shape[1] * row.output_shape[2]
-        for row in analyze(network, input_shape)
-        if row.kind == "BatchNorm"
+        path: batch * shape[1] * shape[2]
+        for path, node, shape in output_shapes(network.root, input_shape)
+        if isinstance(node, BatchNorm)
     }
 
 

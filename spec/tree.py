@@ -8,13 +8,14 @@ how it is executed stands in the reference and in each backend.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from spec.errors import SpecError
 from spec.shapes import Misfit, Shape, Shapes
 
 Chain = tuple[tuple[str, "Node"], ...]  # named nodes, one after the other; the empty one passes its input on
 ZERO_ALLOWED = ("padding",)
+Value = TypeVar("Value")
 
 
 class Node(ABC):
@@ -113,27 +114,35 @@ def _rewritten(value: Any, change: Callable[[Node], Node]) -> Any:
     return rewrite(value, change) if isinstance(value, Node) else value
 
 
-def output_shapes(node: Node, shape: Shape, path: str = "") -> Iterator[tuple[str, Node, Shape]]:
-    """Yields (path, node, output shape) of all that `node` contains, and of itself last, for an input of `shape`.
+def through(node: Node, x: Value, combine: Callable[[str, Node, list[Value]], Value], path: str = "") -> Value:
+    """Runs each of a node's branches on `x`; what `combine` makes of their ends is the node's output."""
+    ends = []
+    for chain in node.branches:
+        end = x
+        for name, child in chain:
+            end = through(child, end, combine, join(path, name))
+        ends.append(end)
+    return combine(path, node, ends)
+
+
+def output_shapes(node: Node, shape: Shape) -> list[tuple[str, Node, Shape]]:
+    """(path, node, output shape) of all that `node` contains, and of itself last, for an input of `shape`.
 
     Raises Misfit, the path of the node before it, where one cannot take what arrives.
     """
-    ends = []
-    for chain in node.branches:
-        end = shape
-        for name, child in chain:
-            for row in output_shapes(child, end, join(path, name)):
-                yield row
-            end = row[-1]
-        ends.append(end)
-    try:
-        output = node.output_shape(*ends)
-    except Misfit as misfit:
-        raise type(misfit)(f"{path}: {misfit}") from None
-    yield path, node, output
+    rows: list[tuple[str, Node, Shape]] = []
+
+    def combine(path: str, node: Node, ends: list[Shape]) -> Shape:
+        try:
+            rows.append((path, node, node.output_shape(*ends)))
+        except Misfit as misfit:
+            raise type(misfit)(f"{path}: {misfit}") from None
+        return rows[-1][-1]
+
+    through(node, shape, combine)
+    return rows
 
 
 def output_shape(node: Node, shape: Shape) -> Shape:
     """The shape that `node` makes of an input of `shape`; raises Misfit as output_shapes does."""
-    *_, (_, _, output) = output_shapes(node, shape)
-    return output
+    return output_shapes(node, shape)[-1][-1]

@@ -16,6 +16,7 @@ from spec.network import Network, build
 
 Table = dict[str, Any]
 SUFFIXES = (".toml", ".json")
+DEFAULT_FAMILY = "densenet"  # of a file that names none
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,13 @@ def load(source: str | Path, **overrides: Any) -> Network:
     return build(config, name)
 
 
-def schema(family: str = "densenet") -> dict[str, Any]:
+def schema(family: str = DEFAULT_FAMILY) -> dict[str, Any]:
     """The JSON schema of a config file of that family."""
     schema = config_type(family).model_json_schema()
     relatives = [name for name in names() if variant_config(name).family == family]
     schema["properties"]["extends"] = {"enum": relatives, "description": "the variant whose fields are taken over"}
-    if family != "densenet":  # the one that a file without `family` is taken for
-        schema["anyOf"] = [{"required": ["extends"]}, {"required": ["family", *schema.pop("required", [])]}]
-    else:
-        schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
+    named = [] if family == DEFAULT_FAMILY else ["family"]
+    schema["anyOf"] = [{"required": ["extends"]}, {"required": [*named, *schema.pop("required", [])]}]
     return schema
 
 
@@ -140,6 +139,6 @@ def _merged(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Table:
 def _config(fields: Table, overrides: Mapping[str, Any], source: str) -> NetworkConfig:
     merged = _merged(fields, overrides)
     try:
-        return config_type(merged.get("family", "densenet"))(**merged)
+        return config_type(merged.get("family", DEFAULT_FAMILY))(**merged)
     except SpecError as error:
         raise SpecError(f"{source}: {error}") from None

@@ -213,7 +213,7 @@ def test_shapes_are_those_of_the_arrays(case):
     """Of every node by itself: what `output_shape` says is what the reference makes."""
     network, input_shape = CASES[case].network, CASES[case].input_shape
     weights = spec.initialize(network, 0, np.float64)
-    out = forward(network.root, "", np.zeros((2, *input_shape)), Pass(weights))
+    out = forward(network.root, np.zeros((2, *input_shape)), Pass(weights))
     assert out.shape == (2, *output_shape(network.root, input_shape))
 
 

@@ -11,8 +11,7 @@ from pydantic import Field
 
 from spec.blocks import Sequential
 from spec.config import FAMILY, NormedConfig
-from spec.families.head import flattened_features, flattening
-from spec.layers import Conv, Dropout, Linear, MaxPool, ReLU
+from spec.layers import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
 from spec.tree import Chain
 
 # Output channels, kernel, stride and padding of the five convolutions.
@@ -41,7 +40,7 @@ class AlexNetConfig(NormedConfig):
         features = Sequential(chain)
         classifier = Sequential(
             (
-                ("fc1", Linear(flattened_features(self, features), 4096, bias=True)),
+                ("fc1", Linear(self.flattened(features), 4096, bias=True)),
                 ("relu1", ReLU()),
                 ("dropout1", Dropout(rate=self.dropout)),
                 ("fc2", Linear(4096, 4096, bias=True)),
@@ -50,4 +49,4 @@ class AlexNetConfig(NormedConfig):
                 ("fc3", Linear(4096, self.num_classes, bias=True)),
             )
         )
-        return flattening(features, classifier)
+        return ("features", features), ("flatten", Flatten()), ("classifier", classifier)

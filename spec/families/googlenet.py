@@ -6,11 +6,11 @@ normalization, no dropout, no ReLU after the reducing 1x1 convolutions inside an
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from spec.blocks import Inception
 from spec.config import FAMILY, NetworkConfig
-from spec.families.squeeze_excitation import SqueezeExcitationConfig, check_placement, placed
+from spec.families.squeeze_excitation import AtBlockOrFinal, placed
 from spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
 from spec.tree import Chain
 
@@ -34,14 +34,9 @@ class GoogLeNetConfig(NetworkConfig):
     """The images, the classes and squeeze-and-excitation."""
 
     family: Literal["googlenet"] = Field("googlenet", description=FAMILY)
-    squeeze_excitation: SqueezeExcitationConfig | None = Field(
+    squeeze_excitation: AtBlockOrFinal = Field(
         None, description="none, or placed at block (after each concatenation) or final (before the global pool)"
     )
-
-    @model_validator(mode="after")
-    def _check_placement(self) -> "GoogLeNetConfig":
-        check_placement(self.squeeze_excitation, ("block", "final"))
-        return self
 
     def nodes(self) -> Chain:
         """A stem of three convolutions and nine Inceptions."""

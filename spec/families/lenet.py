@@ -11,8 +11,7 @@ from pydantic import Field
 
 from spec.blocks import Sequential
 from spec.config import FAMILY, NetworkConfig
-from spec.families.head import flattened_features, flattening
-from spec.layers import Conv, Linear, MaxPool, ReLU
+from spec.layers import Conv, Flatten, Linear, MaxPool, ReLU
 from spec.tree import Chain
 
 
@@ -33,11 +32,11 @@ class LeNetConfig(NetworkConfig):
         )
         classifier = Sequential(
             (
-                ("fc1", Linear(flattened_features(self, features), 120, bias=True)),
+                ("fc1", Linear(self.flattened(features), 120, bias=True)),
                 ("relu1", ReLU()),
                 ("fc2", Linear(120, 84, bias=True)),
                 ("relu2", ReLU()),
                 ("fc3", Linear(84, self.num_classes, bias=True)),
             )
         )
-        return flattening(features, classifier)
+        return ("features", features), ("flatten", Flatten()), ("classifier", classifier)

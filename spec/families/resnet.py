@@ -7,11 +7,11 @@ The defaults depart from it: convolutions have a bias, and projecting shortcuts 
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from spec.blocks import Residual, Sequential
 from spec.config import FAMILY, NormedConfig, PositiveInt
-from spec.families.squeeze_excitation import SqueezeExcitationConfig, check_placement, gate, placed
+from spec.families.squeeze_excitation import AtBlockOrFinal, gate, placed
 from spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
 from spec.tree import Chain
 
@@ -25,14 +25,9 @@ class ResNetConfig(NormedConfig):
     )
     conv_bias: bool = Field(True, description="whether convolutions have a bias")
     projection_norm: bool = Field(False, description="whether batch norm follows the 1x1 convolution of a shortcut")
-    squeeze_excitation: SqueezeExcitationConfig | None = Field(
+    squeeze_excitation: AtBlockOrFinal = Field(
         None, description="none, or placed at block (on each branch before its sum) or final (before the global pool)"
     )
-
-    @model_validator(mode="after")
-    def _check_placement(self) -> "ResNetConfig":
-        check_placement(self.squeeze_excitation, ("block", "final"))
-        return self
 
     def nodes(self) -> Chain:
         """A stem, stages of residual blocks, each but the first of which halves the maps, and a linear layer."""

@@ -5,7 +5,7 @@ Hu, Shen & Sun: Squeeze-and-Excitation Networks. CVPR 2018.
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from spec.blocks import SqueezeExcitation
 from spec.config import Config, PositiveInt
@@ -52,10 +52,11 @@ def placed(config: SqueezeExcitationConfig | None, placement: Placement, name: s
     return () if node is None else ((name, node),)
 
 
-def check_placement(config: SqueezeExcitationConfig | None, known: tuple[Placement, ...]) -> None:
-    """Raises SpecError for a placement that a family of networks does not have."""
+def _at_block_or_final(config: SqueezeExcitationConfig | None) -> SqueezeExcitationConfig | None:
     for placement in config.placement if config else ():
-        if placement not in known:
-            raise SpecError(
-                f"squeeze_excitation.placement {placement!r} does not exist here: use {' or '.join(map(repr, known))}"
-            )
+        if placement not in ("block", "final"):
+            raise SpecError(f"placement {placement!r} does not exist here: use 'block' or 'final'")
+    return config
+
+
+AtBlockOrFinal = Annotated[SqueezeExcitationConfig | None, AfterValidator(_at_block_or_final)]

@@ -10,8 +10,7 @@ from pydantic import Field
 
 from spec.blocks import Sequential
 from spec.config import FAMILY, NetworkConfig, PositiveInt
-from spec.families.head import flattened_features, flattening
-from spec.layers import Conv, Dropout, Linear, MaxPool, ReLU
+from spec.layers import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
 from spec.tree import Chain, Node
 
 
@@ -35,7 +34,7 @@ class VGGConfig(NetworkConfig):
             nodes.append(MaxPool(kernel_size=2, stride=2, padding=0))
         features = _numbered(*nodes)
         classifier = _numbered(
-            Linear(flattened_features(self, features), 4096, bias=True),
+            Linear(self.flattened(features), 4096, bias=True),
             ReLU(),
             Dropout(rate=self.dropout),
             Linear(4096, 4096, bias=True),
@@ -43,7 +42,7 @@ class VGGConfig(NetworkConfig):
             Dropout(rate=self.dropout),
             Linear(4096, self.num_classes, bias=True),
         )
-        return flattening(features, classifier)
+        return ("features", features), ("flatten", Flatten()), ("classifier", classifier)
 
 
 def _numbered(*nodes: Node) -> Sequential:

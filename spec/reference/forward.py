@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from spec import layers
 from spec.blocks import DenseBlock, DenseLayer, Inception, Residual, Sequential, SqueezeExcitation, Transition
 from spec.parameters import Weights
-from spec.tree import Node, join
+from spec.tree import Node, through
 
 
 @dataclass
@@ -31,20 +31,16 @@ class Pass:
     gradients: Weights = field(default_factory=dict)
 
 
-def forward(node: Node, path: str, x: np.ndarray, run: Pass) -> np.ndarray:
-    """Runs each of a node's branches on `x`, then what the node itself does with what they put out."""
-    ends = []
-    for chain in node.branches:
-        end = x
-        for name, child in chain:
-            end = forward(child, join(path, name), end, run)
-        ends.append(end)
-    out = apply(node, *ends, run=run, path=path)
-    if run.record:
-        run.ends[path] = tuple(ends)
-        if path:
-            run.outputs[path] = out
-    return out
+def forward(root: Node, x: np.ndarray, run: Pass) -> np.ndarray:
+    """The network's output for a batch `x`."""
+
+    def combine(path: str, node: Node, ends: list[np.ndarray]) -> np.ndarray:
+        out = apply(node, *ends, run=run, path=path)
+        if run.record:
+            run.outputs[path], run.ends[path] = out, tuple(ends)
+        return out
+
+    return through(root, x, combine)
 
 
 @singledispatch

@@ -48,14 +48,15 @@ def export_weights(model: Reference) -> Weights:
 def predict(model: Reference, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
     model.network.check_images(images)
-    return forward(model.network.root, "", images.astype(model.dtype), _pass(model))
+    return forward(model.network.root, images.astype(model.dtype), _pass(model))
 
 
 def trace(model: Reference, images: np.ndarray) -> dict[str, np.ndarray]:
     """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
     model.network.check_images(images)
     run = _pass(model, record=True)
-    forward(model.network.root, "", images.astype(model.dtype), run)
+    forward(model.network.root, images.astype(model.dtype), run)
+    del run.outputs[""]  # the root's, which has no name
     return run.outputs
 
 
@@ -80,7 +81,7 @@ def training_loss(model: Reference, images: np.ndarray, labels: np.ndarray) -> f
 def _cross_entropy(model: Reference, images: np.ndarray, labels: np.ndarray, run: Pass) -> tuple[float, np.ndarray]:
     """The mean cross-entropy, and its gradient by the logits (N, num_classes)."""
     model.network.check_batch(images, labels)
-    logits = forward(model.network.root, "", images.astype(model.dtype), run)
+    logits = forward(model.network.root, images.astype(model.dtype), run)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     picked = np.eye(logits.shape[1], dtype=logits.dtype)[labels]
