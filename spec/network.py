@@ -46,13 +46,14 @@ class Network:
     @cached_property
     def min_size(self) -> int:
         """The smallest height and width that leave enough pixels everywhere."""
-        return smallest_size(self.root, self.in_channels)
+        return _first_size(self.root, self.in_channels, _is_enough, max(self.input_shape[1:]))
 
     @cached_property
     def max_size(self) -> int | None:
         """The largest height and width that a classifier on a flattened map has weights for."""
-        first = _first_size(self.root, self.in_channels, lambda misfit: isinstance(misfit, TooLarge))
-        return first - 1 if first <= LARGEST else None
+        if not _is_too_much(_misfit(self.root, self.in_channels, LARGEST)):
+            return None
+        return _first_size(self.root, self.in_channels, _is_too_much, LARGEST) - 1
 
     @property
     def body(self) -> Sequential:
@@ -134,25 +135,30 @@ def build(config: NetworkConfig, name: str | None = None) -> Network:
         raise SpecError(f"input_size {size} is too small for {name}: no pixel would be left") from None
     if config.classifier_activation == "softmax":
         nodes += (("softmax", Softmax()),)
-    smallest = smallest_size(Sequential(nodes), config.in_channels)
-    if size < smallest <= LARGEST:
+    root, in_channels = Sequential(nodes), config.in_channels
+    if isinstance(_misfit(root, in_channels, size), TooSmall):
+        smallest = _first_size(root, in_channels, _is_enough, LARGEST)
         raise SpecError(f"input_size {size} is too small for {name}: the smallest that works is {smallest}")
-    return Network(name, Sequential(nodes), (config.in_channels, size, size), config.num_classes)
+    return Network(name, root, (in_channels, size, size), config.num_classes)
 
 
-def smallest_size(root: Node, in_channels: int) -> int:
-    """The smallest height and width of an image that is not too small for any node."""
-    return _first_size(root, in_channels, lambda misfit: not isinstance(misfit, TooSmall))
+def _first_size(root: Node, in_channels: int, reached: Callable[[Misfit | None], bool], last: int) -> int:
+    """The smallest height and width that satisfy `reached`, as all larger ones up to `last` do."""
+    return bisect_left(range(last), True, lo=1, key=lambda size: reached(_misfit(root, in_channels, size)))
 
 
-def _first_size(root: Node, in_channels: int, reached: Callable[[Misfit | None], bool]) -> int:
-    """The smallest size whose outcome satisfies `reached`, as those of all larger ones do; LARGEST + 1 if none does."""
+def _misfit(root: Node, in_channels: int, size: int) -> Misfit | None:
+    """What is wrong with images of that height and width."""
+    try:
+        output_shape(root, (in_channels, size, size))
+    except Misfit as misfit:
+        return misfit
+    return None
 
-    def outcome(size: int) -> bool:
-        try:
-            output_shape(root, (in_channels, size, size))
-        except Misfit as misfit:
-            return reached(misfit)
-        return reached(None)
 
-    return bisect_left(range(LARGEST + 1), True, lo=1, key=outcome)
+def _is_enough(misfit: Misfit | None) -> bool:
+    return not isinstance(misfit, TooSmall)
+
+
+def _is_too_much(misfit: Misfit | None) -> bool:
+    return isinstance(misfit, TooLarge)

@@ -27,10 +27,10 @@ class Node(ABC):
     computes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]
-            value, least = getattr(self, field.name), 0 if field.name in ZERO_ALLOWED else 1
+        for name, value in vars(self).items():
+            least = 0 if name in ZERO_ALLOWED else 1
             if type(value) is int and value < least:
-                raise SpecError(f"{type(self).__name__}.{field.name}: should be at least {least}, found {value}")
+                raise SpecError(f"{type(self).__name__}.{name}: should be at least {least}, found {value}")
 
     @property
     @abstractmethod

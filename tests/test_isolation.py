@@ -1,7 +1,6 @@
 """Importing one backend loads no other framework, and a missing one is named with what installs it."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -10,17 +9,14 @@ import pytest
 from densenet_tools import backends
 from tests.support import FRAMEWORKS, require
 
-MODULES = {"torch", "mxnet", "keras", "tensorflow", "jax"}
-OWN = {
-    "spec": set(),
-    "densenet_tools.commands.app": set(),
-    "densenet_tools.parity": set(),
-    "spec.reference": set(),
-    "densenet_torch": {"torch"},
-    "densenet_mxnet": {"mxnet"},
-    "densenet_keras": {"keras", os.environ.get("KERAS_BACKEND", "tensorflow")},
+MODULES = {*FRAMEWORKS, *backends.FRAMEWORKS_OF_KERAS}
+NEEDS = {backends.BACKENDS[name].package: name for name in FRAMEWORKS}
+OWN: dict[str, set[str]] = {
+    **{
+        package: set() for package in ("spec", "spec.reference", "densenet_tools.commands.app", "densenet_tools.parity")
+    },
+    **{package: set(backends.Runner(name).frameworks) for package, name in NEEDS.items()},
 }
-NEEDS = {"densenet_torch": "torch", "densenet_mxnet": "mxnet", "densenet_keras": "keras"}
 
 
 def python(code: str) -> subprocess.CompletedProcess:

@@ -10,11 +10,12 @@ import pytest
 import spec
 import spec.blocks
 import spec.layers
+from densenet_tools.backends import BACKENDS
 from spec.tree import Composite, Container, Leaf
-from tests.support import kinds, require
+from tests.support import FRAMEWORKS, kinds, require
 
 ROOT = Path(spec.__file__).parent.parent
-PACKAGES = ["densenet_torch", "densenet_mxnet", "densenet_keras"]
+PACKAGES = [BACKENDS[name].package for name in FRAMEWORKS]
 EXTRA = {  # what only one of them needs
     "densenet_mxnet": {"compat.py", "concat.py"},  # MXNet 1.9.1 has its traps
     "densenet_keras": {"compat.py", "gradients.py", "__main__.py"},  # Keras runs on three frameworks
