@@ -91,9 +91,7 @@ def test_keras_without_the_top_knows_its_network():
             keras_backend.loss_and_gradients(body, images, np.arange(2))
 
 
-QUIETLY = (
-    "import os, signal\nfrom densenet_tools.quiet import quiet\nwith quiet():\n    os.write(2, b'held back ')\n    "
-)
+QUIETLY = "import os, signal\nfrom densenet_tools.quiet import quiet\nwith quiet():\n    os.write(2, b'held ')\n    "
 
 
 def in_a_process(body: str) -> subprocess.CompletedProcess:
