@@ -28,7 +28,6 @@ def compare(
 
     Example: densenet compare densenet_d2l resnet18 googlenet --input 1x96x96 --plot costs.png
     """
-
     runners = arguments.runners(backends_)
     if not networks:
         raise spec.SpecError("compare needs the names of networks, such as densenet_d2l resnet18; see densenet list")

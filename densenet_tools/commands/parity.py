@@ -47,7 +47,6 @@ def parity(
 
     Example: densenet parity densenet121 se_densenet121 --dtype float64
     """
-
     runners = arguments.runners(backends_)
     if executors:
         runners = [each for runner in runners for each in (runner, *runner.others())]

@@ -19,6 +19,5 @@ def schema(
 
     Example: densenet schema resnet > resnet.schema.json
     """
-
     print(json.dumps(report.schema() if kind == "parity" else spec.schema(kind), indent=2))
     return 0

@@ -30,7 +30,6 @@ def show(
 
     Example: densenet show densenet121 --input 3x224x224
     """
-
     net = spec.load(network, **arguments.overrides(set_ or []))
     shape = arguments.input_shape(input) if input else net.input_shape
     runner = backends.parse(backend) if backend else None

@@ -92,7 +92,7 @@ class _Run:
     def _training(self, images: np.ndarray) -> tuple[float, spec.Weights, spec.Weights]:
         plain = spec.without_dropout(self.network)
         model = self.model if plain == self.network else self._loaded(plain)
-        labels = np.arange(len(images)) % self.logits.shape[1]
+        labels = np.arange(len(images)) % (self.network.num_classes or 1)
         return self.backend.loss_and_gradients(model, images, labels)
 
 

@@ -1,7 +1,7 @@
 """NumPy in, NumPy out: weights, inference, every layer's output, and gradients."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,11 @@ EXECUTORS: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {}
 
 @dataclass
 class Reference:
-    """A network with its weights, all of one dtype."""
+    """A network with its weights, all of one dtype; None until they are loaded."""
 
     network: Network
     dtype: str
-    weights: Weights = field(default_factory=dict)
+    weights: Weights | None = None
 
 
 def build(network: Network, dtype: str = "float64") -> Reference:
@@ -48,13 +48,13 @@ def export_weights(model: Reference) -> Weights:
 def predict(model: Reference, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
     model.network.check_images(images)
-    return forward(model.network.root, images.astype(model.dtype), _pass(model))
+    return forward(model.network.root, images.astype(model.dtype), Pass(weights_of(model)))
 
 
 def trace(model: Reference, images: np.ndarray) -> dict[str, np.ndarray]:
     """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
     model.network.check_images(images)
-    run = _pass(model, record=True)
+    run = Pass(weights_of(model), record=True)
     forward(model.network.root, images.astype(model.dtype), run)
     del run.outputs[""]  # the root's, which has no name
     return run.outputs
@@ -66,16 +66,23 @@ def loss_and_gradients(model: Reference, images: np.ndarray, labels: np.ndarray)
     Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
     running statistics as the pass would leave them. The model itself is unchanged.
     """
-    run = _pass(model, training=True, record=True)
+    run = Pass(weights_of(model), training=True, record=True)
     loss, of_logits = _cross_entropy(model, images, labels, run)
     of_input = backward(model.network.root, "", of_logits, run)
-    ordered = {name: run.gradients[name] for name in model.weights if not is_buffer(name)}
+    ordered = {name: run.gradients[name] for name in run.weights if not is_buffer(name)}
     return loss, ordered | {"input": of_input}, run.statistics
+
+
+def weights_of(model: Reference) -> Weights:
+    """The model's own weights; raises SpecError where it has none yet."""
+    if model.weights is None:
+        raise SpecError(f"{model.network.name} has no values yet: call load_weights first")
+    return model.weights
 
 
 def training_loss(model: Reference, images: np.ndarray, labels: np.ndarray) -> float:
     """The loss of loss_and_gradients alone."""
-    return _cross_entropy(model, images, labels, _pass(model, training=True))[0]
+    return _cross_entropy(model, images, labels, Pass(weights_of(model), training=True))[0]
 
 
 def _cross_entropy(model: Reference, images: np.ndarray, labels: np.ndarray, run: Pass) -> tuple[float, np.ndarray]:
@@ -87,14 +94,3 @@ def _cross_entropy(model: Reference, images: np.ndarray, labels: np.ndarray, run
     picked = np.eye(logits.shape[1], dtype=logits.dtype)[labels]
     loss = -(log_probabilities * picked).sum(axis=1).mean()
     return float(loss), (np.exp(log_probabilities) - picked) / len(labels)
-
-
-def _pass(model: Reference, training: bool = False, record: bool = False) -> Pass:
-    return Pass(weights_of(model), training, record)
-
-
-def weights_of(model: Reference) -> Weights:
-    """The model's own weights; raises SpecError where it has none yet."""
-    if not model.weights:
-        raise SpecError(f"{model.network.name} has no values yet: call load_weights first")
-    return model.weights

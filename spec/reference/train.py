@@ -44,11 +44,12 @@ def step(model: Reference, optimizer: SGD, images: np.ndarray, labels: np.ndarra
     Dropout is left out.
     """
     loss, gradients, statistics = loss_and_gradients(model, images, labels)
+    weights = weights_of(model)
     for name, velocity in optimizer.velocities.items():
-        weight = model.weights[name]
+        weight = weights[name]
         gradient = gradients[name] + optimizer.weight_decay * weight
         velocity = optimizer.velocities[name] = optimizer.momentum * velocity + gradient
         gradient = gradient + optimizer.momentum * velocity if optimizer.nesterov else velocity
-        model.weights[name] = weight - optimizer.learning_rate * gradient
-    model.weights.update(statistics)
+        weights[name] = weight - optimizer.learning_rate * gradient
+    weights.update(statistics)
     return loss
