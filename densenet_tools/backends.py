@@ -118,11 +118,11 @@ class Runner:
 
     def load(self) -> Backend:
         """The backend, imported; raises SpecError where that is not possible."""
-        if self.entry.package in sys.modules:
-            return sys.modules[self.entry.package]
-        self.check()
+        first = self.entry.package not in sys.modules
+        if first:
+            self.check()
         try:
-            with quiet() if self.entry.logs else nullcontext():
+            with quiet() if first and self.entry.logs else nullcontext():
                 return importlib.import_module(self.entry.package)
         except ImportError as error:
             raise spec.SpecError(f"backend {self.backend!r} cannot be imported: {error}") from error

@@ -248,6 +248,8 @@ def test_a_framework_that_keras_does_not_run_on_is_refused(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "pytorch")
     with pytest.raises(spec.SpecError, match="KERAS_BACKEND is 'pytorch', expected one of tensorflow, torch, jax"):
         backends.Runner("keras").check()
+    with pytest.raises(spec.SpecError, match="KERAS_BACKEND is 'pytorch'"):
+        backends.installed()
 
 
 class TestApplications:
