@@ -9,18 +9,24 @@ from functools import cached_property
 
 from spec.layers import AvgPool, BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU, Sigmoid
 from spec.shapes import Misfit, Shape, by
-from spec.tree import Chain, Chained, Composite, Container
+from spec.tree import Chain, Chained, Composite, Container, Node
 
 
 @dataclass(frozen=True)
 class Sequential(Container):
     """Container: named nodes, one after the other."""
 
-    chain: Chain
+    children: Chain
 
-    @property
-    def branches(self) -> tuple[Chain, ...]:
-        return (self.chain,)
+
+def sequence(**nodes: Node) -> Sequential:
+    """One node after the other, under their names."""
+    return Sequential(tuple(nodes.items()))
+
+
+def numbered(*nodes: Node) -> Sequential:
+    """One node after the other, named 0, 1, 2 ... as in a torch Sequential."""
+    return Sequential(tuple((str(i), node) for i, node in enumerate(nodes)))
 
 
 @dataclass(frozen=True)
@@ -110,8 +116,8 @@ class DenseBlock(Container):
     layers: tuple[DenseLayer, ...]
 
     @cached_property
-    def branches(self) -> tuple[Chain, ...]:
-        return (tuple((f"denselayer{i}", layer) for i, layer in enumerate(self.layers, start=1)),)
+    def children(self) -> Chain:  # type: ignore[override]
+        return tuple((f"denselayer{i}", layer) for i, layer in enumerate(self.layers, start=1))
 
 
 @dataclass(frozen=True)
@@ -173,10 +179,9 @@ class Residual(Composite):
             branch += (("se", self.squeeze_excitation),)
         if not self.projection:
             return branch, ()
-        shortcut: Chain = (("0", Conv(C, out, kernel_size=1, stride=stride, padding=0, bias=self.bias)),)
-        if self.projection_norm:
-            shortcut += (("1", norm),)
-        return branch, (("downsample", Sequential(shortcut)),)
+        projection = Conv(C, out, kernel_size=1, stride=stride, padding=0, bias=self.bias)
+        downsample = numbered(projection, norm) if self.projection_norm else numbered(projection)
+        return branch, (("downsample", downsample),)
 
     def output_shape(self, branch: Shape, shortcut: Shape) -> Shape:
         if branch != shortcut:
@@ -209,20 +214,20 @@ class Inception(Composite):
         """The four branches; their concatenation has the composite's own name."""
         C, (reduced2, out2), (reduced3, out3), bias = self.in_channels, self.branch2, self.branch3, self.bias
         return (
-            (("conv1", _pointwise(C, self.branch1, bias)), ("relu1", ReLU())),
+            (("conv1", Conv(C, self.branch1, kernel_size=1, stride=1, padding=0, bias=bias)), ("relu1", ReLU())),
             (
-                ("reduce2", _pointwise(C, reduced2, bias)),
+                ("reduce2", Conv(C, reduced2, kernel_size=1, stride=1, padding=0, bias=bias)),
                 ("conv2", Conv(reduced2, out2, kernel_size=3, stride=1, padding=1, bias=bias)),
                 ("relu2", ReLU()),
             ),
             (
-                ("reduce3", _pointwise(C, reduced3, bias)),
+                ("reduce3", Conv(C, reduced3, kernel_size=1, stride=1, padding=0, bias=bias)),
                 ("conv3", Conv(reduced3, out3, kernel_size=5, stride=1, padding=2, bias=bias)),
                 ("relu3", ReLU()),
             ),
             (
                 ("pool4", MaxPool(kernel_size=3, stride=1, padding=1)),
-                ("conv4", _pointwise(C, self.branch4, bias)),
+                ("conv4", Conv(C, self.branch4, kernel_size=1, stride=1, padding=0, bias=bias)),
                 ("relu4", ReLU()),
             ),
         )
@@ -237,7 +242,3 @@ def concatenated(*maps: Shape) -> Shape:
     if len(sizes) > 1:
         raise Misfit(f"concatenates maps of different sizes: {', '.join(map(by, maps))}")
     return (sum(shape[0] for shape in maps), *maps[0][1:])
-
-
-def _pointwise(in_channels: int, out_channels: int, bias: bool) -> Conv:
-    return Conv(in_channels, out_channels, kernel_size=1, stride=1, padding=0, bias=bias)

@@ -71,8 +71,6 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
         limits = complaint["ctx"]
         limit = f"{limits['min_length']} or more" if kind == "too_short" else f"{limits['max_length']} or fewer"
         return f"{field}: the list should have {limit} entries, found {found!r}"
-    if kind == "tuple_type":
-        return f"{field}: should be a list, found {found!r}"
-    if kind == "model_type":
-        return f"{field}: should be a table of fields, found {found!r}"
+    if kind in ("tuple_type", "model_type"):
+        return f"{field}: should be a {'list' if kind == 'tuple_type' else 'table of fields'}, found {found!r}"
     return f"{field}: {complaint['msg'].removeprefix('Input ')}, found {found!r}"

@@ -1,7 +1,6 @@
 """A network: a tree of nodes with a name, and the inputs that it accepts."""
 
 from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -46,14 +45,14 @@ class Network:
     @cached_property
     def min_size(self) -> int:
         """The smallest height and width that leave enough pixels everywhere."""
-        return _first_size(self.root, self.in_channels, _is_enough, max(self.input_shape[1:]))
+        return _first_size(self.root, self.in_channels, 0, max(self.input_shape[1:]))
 
     @cached_property
     def max_size(self) -> int | None:
         """The largest height and width that a classifier on a flattened map has weights for."""
-        if not _is_too_much(_misfit(self.root, self.in_channels, LARGEST)):
+        if _fit(self.root, self.in_channels, LARGEST) <= 0:
             return None
-        return _first_size(self.root, self.in_channels, _is_too_much, LARGEST) - 1
+        return _first_size(self.root, self.in_channels, 1, LARGEST) - 1
 
     @property
     def body(self) -> Sequential:
@@ -136,29 +135,21 @@ def build(config: NetworkConfig, name: str | None = None) -> Network:
     if config.classifier_activation == "softmax":
         nodes += (("softmax", Softmax()),)
     root, in_channels = Sequential(nodes), config.in_channels
-    if isinstance(_misfit(root, in_channels, size), TooSmall):
-        smallest = _first_size(root, in_channels, _is_enough, LARGEST)
+    if _fit(root, in_channels, size) < 0:
+        smallest = _first_size(root, in_channels, 0, LARGEST)
         raise SpecError(f"input_size {size} is too small for {name}: the smallest that works is {smallest}")
     return Network(name, root, (in_channels, size, size), config.num_classes)
 
 
-def _first_size(root: Node, in_channels: int, reached: Callable[[Misfit | None], bool], last: int) -> int:
-    """The smallest height and width that satisfy `reached`, as all larger ones up to `last` do."""
-    return bisect_left(range(last), True, lo=1, key=lambda size: reached(_misfit(root, in_channels, size)))
+def _first_size(root: Node, in_channels: int, fit: int, last: int) -> int:
+    """The smallest height and width, `last` at the most, of images with at least that fit."""
+    return bisect_left(range(last), fit, lo=1, key=lambda size: _fit(root, in_channels, size))
 
 
-def _misfit(root: Node, in_channels: int, size: int) -> Misfit | None:
-    """What is wrong with images of that height and width."""
+def _fit(root: Node, in_channels: int, size: int) -> int:
+    """-1 where an image of that height and width is too small for a node, 1 where it is too large, else 0."""
     try:
         output_shape(root, (in_channels, size, size))
-    except Misfit as misfit:
-        return misfit
-    return None
-
-
-def _is_enough(misfit: Misfit | None) -> bool:
-    return not isinstance(misfit, TooSmall)
-
-
-def _is_too_much(misfit: Misfit | None) -> bool:
-    return isinstance(misfit, TooLarge)
+    except (TooSmall, TooLarge) as misfit:
+        return 1 if isinstance(misfit, TooLarge) else -1
+    return 0

@@ -71,10 +71,11 @@ class Chained(Parent):
 class Container(Chained):
     """Runs its children in order; what they are is all that it is."""
 
+    children: Chain
+
     @property
-    def children(self) -> Chain:
-        (chain,) = self.branches
-        return chain
+    def branches(self) -> tuple[Chain, ...]:
+        return (self.children,)
 
 
 class Composite(Parent):

@@ -19,7 +19,9 @@ def check_weights(weights: Mapping[str, np.ndarray], expected: Shapes, dtype: st
     missing = [name for name in expected if name not in weights]
     unexpected = [str(name) for name in weights if name not in expected]
     if missing or unexpected:
-        raise SpecError(f"weights do not fit, nothing was loaded: {_names(missing, unexpected)}")
+        names = {"missing": missing, "unexpected": unexpected}
+        sentence = "; ".join(f"{what} {_listed(found)}" for what, found in names.items() if found)
+        raise SpecError(f"weights do not fit, nothing was loaded: {sentence}")
     problems = _misshapen(weights, expected) or _mistyped(weights, dtype) or _not_finite(weights)
     if problems:
         raise SpecError(f"weights do not fit, nothing was loaded: {_listed(problems)}")
@@ -41,15 +43,6 @@ def read_weights(path: str | Path) -> Weights:
         raise SpecError(f"weights file {path} does not exist") from None
     except (OSError, SafetensorError) as error:
         raise SpecError(f"{path} is not a readable safetensors file: {error}") from None
-
-
-def _names(missing: list[str], unexpected: list[str]) -> str:
-    parts = []
-    if missing:
-        parts.append("missing " + _listed(missing))
-    if unexpected:
-        parts.append("unexpected " + _listed(unexpected))
-    return "; ".join(parts)
 
 
 def _misshapen(weights: Mapping[str, np.ndarray], expected: Shapes) -> list[str]:

@@ -8,8 +8,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 
 import spec
-from densenet_tools.commands import compare, parity, schema, show
-from densenet_tools.commands import list as list_
+from densenet_tools.commands import compare, list as list_, parity, schema, show
 
 app = App(
     name="densenet",

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 import spec
-from densenet_tools import backends, plots
-from densenet_tools import images as photographs
+from densenet_tools import backends, images as photographs, plots
 from densenet_tools.commands import arguments, files, tables
 from densenet_tools.parity import Verdict, verify
 from densenet_tools.parity.page import to_html

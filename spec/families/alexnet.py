@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from spec.blocks import Sequential
+from spec.blocks import Sequential, sequence
 from spec.config import FAMILY, NormedConfig
 from spec.layers import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
 from spec.tree import Chain
@@ -38,15 +38,13 @@ class AlexNetConfig(NormedConfig):
                 chain += ((f"pool{i}", MaxPool(kernel_size=3, stride=2, padding=0)),)
             channels = out
         features = Sequential(chain)
-        classifier = Sequential(
-            (
-                ("fc1", Linear(self.flattened(features), 4096, bias=True)),
-                ("relu1", ReLU()),
-                ("dropout1", Dropout(rate=self.dropout)),
-                ("fc2", Linear(4096, 4096, bias=True)),
-                ("relu2", ReLU()),
-                ("dropout2", Dropout(rate=self.dropout)),
-                ("fc3", Linear(4096, self.num_classes, bias=True)),
-            )
+        classifier = sequence(
+            fc1=Linear(self.flattened(features), 4096, bias=True),
+            relu1=ReLU(),
+            dropout1=Dropout(rate=self.dropout),
+            fc2=Linear(4096, 4096, bias=True),
+            relu2=ReLU(),
+            dropout2=Dropout(rate=self.dropout),
+            fc3=Linear(4096, self.num_classes, bias=True),
         )
         return ("features", features), ("flatten", Flatten()), ("classifier", classifier)

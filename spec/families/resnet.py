@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spec.blocks import Residual, Sequential
+from spec.blocks import Residual, Sequential, numbered
 from spec.config import FAMILY, NormedConfig, PositiveInt
 from spec.families.squeeze_excitation import AtBlockOrFinal, gate, placed
 from spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
@@ -52,9 +52,8 @@ class ResNetConfig(NormedConfig):
 
     def _stage(self, channels: int, out_channels: int, num_blocks: int) -> Sequential:
         """Residual blocks; the first changes channels and size, where the stage does."""
-        first = self._residual(channels, out_channels)
         others = [self._residual(out_channels, out_channels)] * (num_blocks - 1)
-        return Sequential(tuple((str(i), block) for i, block in enumerate([first, *others])))
+        return numbered(self._residual(channels, out_channels), *others)
 
     def _residual(self, channels: int, out_channels: int) -> Residual:
         changes = channels != out_channels

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spec.blocks import Sequential
+from spec.blocks import numbered
 from spec.config import FAMILY, NetworkConfig, PositiveInt
 from spec.layers import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
 from spec.tree import Chain, Node
@@ -32,8 +32,8 @@ class VGGConfig(NetworkConfig):
                 nodes += [Conv(channels, out_channels, kernel_size=3, stride=1, padding=1, bias=True), ReLU()]
                 channels = out_channels
             nodes.append(MaxPool(kernel_size=2, stride=2, padding=0))
-        features = _numbered(*nodes)
-        classifier = _numbered(
+        features = numbered(*nodes)
+        classifier = numbered(
             Linear(self.flattened(features), 4096, bias=True),
             ReLU(),
             Dropout(rate=self.dropout),
@@ -43,8 +43,3 @@ class VGGConfig(NetworkConfig):
             Linear(4096, self.num_classes, bias=True),
         )
         return ("features", features), ("flatten", Flatten()), ("classifier", classifier)
-
-
-def _numbered(*nodes: Node) -> Sequential:
-    """Named 0, 1, 2 ... as in a torch Sequential."""
-    return Sequential(tuple((str(i), node) for i, node in enumerate(nodes)))

@@ -4,31 +4,15 @@ Slow and plain on purpose. It has the functions of a backend, in the same order.
 """
 
 from spec.reference.interop import (
-    EXECUTORS,
-    RUNNING_UPDATE,
-    Reference,
-    build,
-    export_weights,
-    load_weights,
-    loss_and_gradients,
-    predict,
-    trace,
-    training_loss,
+    EXECUTORS as EXECUTORS,
+    RUNNING_UPDATE as RUNNING_UPDATE,
+    Reference as Reference,
+    build as build,
+    export_weights as export_weights,
+    load_weights as load_weights,
+    loss_and_gradients as loss_and_gradients,
+    predict as predict,
+    trace as trace,
+    training_loss as training_loss,
 )
-from spec.reference.train import set_learning_rate, sgd, step
-
-__all__ = [
-    "EXECUTORS",
-    "RUNNING_UPDATE",
-    "Reference",
-    "build",
-    "export_weights",
-    "load_weights",
-    "loss_and_gradients",
-    "predict",
-    "set_learning_rate",
-    "sgd",
-    "step",
-    "trace",
-    "training_loss",
-]
+from spec.reference.train import set_learning_rate as set_learning_rate, sgd as sgd, step as step

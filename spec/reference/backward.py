@@ -11,7 +11,7 @@ import numpy as np
 
 from spec import layers
 from spec.blocks import DenseBlock, DenseLayer, Inception, Residual, Sequential, SqueezeExcitation, Transition
-from spec.reference.forward import Pass, padded, patches_of, per_channel, windows_of
+from spec.reference.forward import Pass, apply, padded, patches_of, per_channel, windows_of
 from spec.tree import Node, join
 
 Gradients = tuple[np.ndarray, ...]
@@ -137,9 +137,8 @@ def _(node: layers.Linear, gradient: np.ndarray, x: np.ndarray, *, run: Pass, pa
 
 
 @pullback.register
-def _(node: layers.Softmax, gradient: np.ndarray, x: np.ndarray, **_: object) -> Gradients:
-    exp = np.exp(x - x.max(axis=1, keepdims=True))
-    out = exp / exp.sum(axis=1, keepdims=True)
+def _(node: layers.Softmax, gradient: np.ndarray, x: np.ndarray, *, run: Pass, path: str) -> Gradients:
+    out = apply(node, x, run=run, path=path)
     return (out * (gradient - (gradient * out).sum(axis=1, keepdims=True)),)
 
 

@@ -25,8 +25,7 @@ def sgd(
 ) -> SGD:
     """Gradient descent on all parameters of `model`. Raises SpecError for settings out of range."""
     check_sgd(learning_rate, momentum, nesterov, weight_decay)
-    trained = {name: array for name, array in weights_of(model).items() if not is_buffer(name)}
-    velocities = {name: np.zeros_like(array) for name, array in trained.items()}
+    velocities = {name: np.zeros_like(array) for name, array in weights_of(model).items() if not is_buffer(name)}
     # Plain floats: a float64 of NumPy would turn a float32 model into float64.
     return SGD(float(learning_rate), float(momentum), nesterov, float(weight_decay), velocities)
 
