@@ -41,6 +41,8 @@ def sample() -> Path:
 
 
 def _open(path: Path) -> Image.Image:
+    if path.exists() and not path.is_file():
+        raise spec.SpecError(f"{path} cannot be read as an image: it is not a file")
     try:
         return Image.open(path).convert("RGB")
     except FileNotFoundError:

@@ -1,5 +1,6 @@
 """Pictures, drawn by matplotlib into a file."""
 
+import io
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,17 +13,15 @@ MARKERS = "os^Dv<>PX"  # as many that with ten colors none of ninety looks like 
 
 
 def check(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
-    """Raises SpecError unless a picture, or a page with pictures, can be written to `path`."""
+    """Raises SpecError unless a picture, or a page with pictures, of that name can be drawn."""
     if path.suffix not in suffixes:
         raise spec.SpecError(f"{path} must end in {' or '.join(suffixes)}")
-    if not path.parent.is_dir():
-        raise spec.SpecError(f"{path} cannot be written: {path.parent} is not a directory")
     if find_spec("matplotlib") is None:
         raise spec.SpecError("plots need matplotlib, which is not installed: pip install 'densenet-reference[plot]'")
 
 
-def parameters_against_multiply_adds(costs: Sequence[Cost], title: str, path: Path) -> None:
-    """One dot for each network, both axes logarithmic."""
+def parameters_against_multiply_adds(costs: Sequence[Cost], title: str, kind: str) -> bytes:
+    """One dot for each network, both axes logarithmic; `kind` is png, svg or pdf."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # no window, whatever the user's settings
     from matplotlib.figure import Figure
 
@@ -39,4 +38,6 @@ def parameters_against_multiply_adds(costs: Sequence[Cost], title: str, path: Pa
     axes.set_xlabel("multiply-adds of convolutions and linear layers, one image")
     axes.set_ylabel("parameters")
     axes.grid(which="both", alpha=0.3)
-    figure.savefig(path)
+    file = io.BytesIO()
+    figure.savefig(file, format=kind)
+    return file.getvalue()

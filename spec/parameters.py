@@ -6,9 +6,11 @@ Names and layouts are torchvision's: `features.denseblock1.denselayer1.norm1.wei
 """
 
 import zlib
+from numbers import Integral
 
 import numpy as np
 
+from spec.errors import SpecError
 from spec.layers import BUFFERS
 from spec.network import Network
 from spec.shapes import Shapes
@@ -52,6 +54,8 @@ def randomize(weights: Weights, seed: int) -> Weights:
 
 
 def _stream(name: str, seed: int) -> np.random.Generator:
+    if not isinstance(seed, Integral) or seed < 0:
+        raise SpecError(f"seed must be a whole number not below 0, found {seed!r}")
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 

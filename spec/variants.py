@@ -98,12 +98,18 @@ def _is_file(source: str | Path) -> bool:
 def _read(path: Path) -> Table:
     """A config file's fields, those of the variant it extends included."""
     parse = tomllib.loads if path.suffix == ".toml" else json.loads
+    if path.exists() and not path.is_file():
+        raise SpecError(f"{path} cannot be read: it is not a file")
     try:
         table = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise SpecError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
+    except RecursionError:
+        raise SpecError(
+            f"{path} is nested more deeply than any config: write its fields as in densenet schema"
+        ) from None
     if not isinstance(table, dict):
         raise SpecError(f"{path} must hold a table of fields, found a {type(table).__name__}")
     try:

@@ -1,7 +1,10 @@
-"""The command line `densenet`: exit 0 when what it checks holds, 1 when it does not, 2 for bad usage."""
+"""The command line `densenet`: exit 0 when what it checks holds, 1 when it does not, 2 for bad usage or bad input,
+3 for anything unforeseen."""
 
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -15,6 +18,7 @@ app = App(
     help="DenseNet from one spec, in PyTorch, MXNet Gluon, Keras and NumPy.",
     version=version("densenet-reference"),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 app.command(list_.list_, name="list")
 app.command(show.show)
@@ -31,3 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CycloptsError, spec.SpecError) as error:
         print(f"densenet: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("densenet: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:  # never to be taken for "does not agree", which is 1
+        if os.environ.get("DENSENET_TRACEBACK"):
+            traceback.print_exc()
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"densenet: internal error: {what}; set DENSENET_TRACEBACK=1 for the traceback", file=sys.stderr)
+        return 3

@@ -33,9 +33,9 @@ def compare(
         raise spec.SpecError("compare needs the names of networks, such as densenet_d2l resnet18; see densenet list")
     if runs < 1:
         raise spec.SpecError(f"--runs must be at least 1, found {runs}")
-    files.check(json_file)
     if plot:
         plots.check(plot)
+    files.check({"--json": json_file, "--plot": plot}, map(Path, networks))
     nets = [_load_for(network, arguments.input_shape(input) if input else None) for network in networks]
     costs = [cost(net, runners, shape, runs) for net, shape in nets]
     title = f"at {input}, float32, median (fastest-slowest) of {runs} runs" if input else "at the published sizes"
@@ -44,7 +44,7 @@ def compare(
         measured = {"versions": backends.versions(runners), "costs": [asdict(c) for c in costs]}
         files.write(json_file, json.dumps(measured, indent=2) + "\n")
     if plot:
-        plots.parameters_against_multiply_adds(costs, title.split(",")[0], plot)
+        files.write(plot, plots.parameters_against_multiply_adds(costs, title.split(",")[0], plot.suffix[1:]))
     return 0
 
 

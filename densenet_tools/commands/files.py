@@ -1,19 +1,56 @@
-"""Files that a command writes."""
+"""Files that a command writes: whole or not at all, and never over what it reads."""
 
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import spec
 
 
-def check(path: Path | None) -> None:
-    """Raises SpecError where a folder for the file that --json names is missing."""
-    if path and not path.parent.is_dir():
-        raise spec.SpecError(f"--json {path} cannot be written: {path.parent} is not a directory")
+def check(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
+    """Raises SpecError unless each output, {option: path}, can be written, and is no input and no other output."""
+    read = {path.resolve(): path for path in inputs}
+    written: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise spec.SpecError(f"{option} {path} cannot be written: {path.parent} is not a directory")
+        if path.is_dir():
+            raise spec.SpecError(f"{option} {path} cannot be written: it is a directory, name a file in it")
+        if path.resolve() in read:
+            raise spec.SpecError(f"{option} {path} is a file that is read: name another one")
+        if path.resolve() in written:
+            raise spec.SpecError(f"{option} {path} is what {written[path.resolve()]} writes: name another file")
+        written[path.resolve()] = option
 
 
-def write(path: Path, text: str) -> None:
-    """The text, as UTF-8; raises SpecError where that is not possible."""
+def write(path: Path, content: str | bytes) -> None:
+    """Puts `content`, text as UTF-8, in the place of the file in one step; raises SpecError where that is not possible.
+
+    It is written beside it first. What was there stays as it is until then, and where anything fails.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    target = path.resolve()  # a link stays one
     try:
-        path.write_text(text, encoding="utf-8")
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)  # a pipe or a device is not replaced
+        else:
+            _replace(target, content)
     except OSError as error:
         raise spec.SpecError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _replace(target: Path, content: bytes) -> None:
+    beside = target.with_name(f".{target.name}.{uuid4().hex}")
+    try:
+        with open(beside, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            os.chmod(beside, target.stat().st_mode)
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -52,11 +52,11 @@ def parity(
     checks = ["logits"] + ["layers"] * (layers or html is not None) + ["gradients"] * gradients
     if batch < 1:
         raise spec.SpecError(f"--batch must be at least 1, found {batch}")
-    files.check(json_file)
     if html:
         plots.check(html, (".html",))
     paths = images or [photographs.sample()]
     chosen = spec.names() if all_ else networks or ("densenet121",)
+    files.check({"--json": json_file, "--html": html}, [*paths, *map(Path, chosen)])
     nets = [spec.load(network, **arguments.overrides(set_ or [])) for network in chosen]
     shapes = [arguments.input_shape(input) if input else net.input_shape for net in nets]
     for net, shape in zip(nets, shapes):

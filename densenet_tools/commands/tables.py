@@ -18,7 +18,7 @@ WIDE = 160  # columns, where output goes to a file or a pipe
 
 def show(table: Table) -> None:
     """Prints a table as wide as the terminal, or in full where output is no terminal."""
-    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE, markup=False).print(table)
 
 
 def variants_table(names: Sequence[str]) -> Table:

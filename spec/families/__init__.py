@@ -16,6 +16,6 @@ FAMILIES: dict[str, type[NetworkConfig]] = {config.model_fields["family"].defaul
 
 def config_type(family: object) -> type[NetworkConfig]:
     """The config of a family; raises SpecError for an unknown one."""
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise SpecError(f"family: unknown {family!r}, {nearest(str(family), FAMILIES)}")
-    return FAMILIES[str(family)]
+    return FAMILIES[family]

@@ -1,0 +1,203 @@
+"""What a user gets wrong, and what a machine does: one sentence, the right exit status, and nothing lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spec
+from densenet_tools.commands import app, files, show
+from densenet_tools.commands.app import main
+from spec.shapes import Misfit
+
+TINY = 'extends = "densenet40_k12_bc"\ngrowth_rate = 4\nblock_config = [1, 1]\ninput_size = 16\n'
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to work in, with a config file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    return tmp_path
+
+
+def parity(*more: str) -> list[str]:
+    return ["parity", "tiny.toml", "--backends", "numpy", *more]
+
+
+DEEP = "[" * 5000 + "]" * 5000
+CONFIGS = {
+    "family.toml": ('family = ["densenet"]\n', "family: unknown ['densenet'], did you mean 'densenet'?"),
+    "family.json": (
+        '{"family": {"name": "densenet"}}',
+        "family: unknown {'name': 'densenet'}, known: densenet",
+    ),
+    "deep.toml": (f"growth_rate = {DEEP}\n", "deep.toml is nested more deeply than any config"),
+    "deep.json": (f'{{"growth_rate": {DEEP}}}', "deep.json is nested more deeply than any config"),
+    "digits.toml": (f"growth_rate = {'9' * 5000}\n", "digits.toml is not valid TOML: Exceeds the limit"),
+    "digits.json": (f'{{"growth_rate": {"9" * 5000}}}', "digits.json is not valid JSON: Exceeds the limit"),
+    "empty.json": ("", "empty.json is not valid JSON"),
+    "list.json": ("[1]", "list.json must hold a table of fields, found a list"),
+    "bytes.toml": (b"\xff\xfe", "bytes.toml is not valid TOML: 'utf-8' codec can't decode"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_that_is_none_is_refused_in_a_sentence(folder, capsys, name):
+    content, sentence = CONFIGS[name]
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["show", name]) == 2
+    found = capsys.readouterr().err
+    assert sentence in found
+    assert found.count("\n") == 1
+
+
+SETTINGS = [
+    (parity("--seed", "-1"), "seed must be a whole number not below 0, found -1"),
+    (["show", "lenet", "--set", f"num_classes={'9' * 5000}"], "num_classes: should be a valid integer, found '999"),
+    (["show", "lenet", "--set", f"num_classes={DEEP}"], "num_classes: should be a valid integer, found '[[["),
+    (["show", "lenet", "--set", 'family=["lenet"]'], "family: unknown ['lenet']"),
+    (parity("--json", "."), "--json . cannot be written: it is a directory, name a file in it"),
+    (parity("--json", "none/x.json"), "--json none/x.json cannot be written: none is not a directory"),
+    (parity("--json", "tiny.toml"), "--json tiny.toml is a file that is read: name another one"),
+    (parity("--json", "./tiny.toml"), "--json tiny.toml is a file that is read"),
+    (parity("--json", "x.html", "--html", "x.html"), "--html x.html is what --json writes: name another file"),
+    (parity("--json", "/dev/full"), "/dev/full cannot be written: No space left on device"),
+    (["compare", "tiny.toml", "--backends", "numpy", "--json", "tiny.toml"], "--json tiny.toml is a file that is read"),
+]
+
+
+@pytest.mark.parametrize(("argv", "sentence"), SETTINGS, ids=[sentence[:50] for _, sentence in SETTINGS])
+def test_a_setting_that_is_none_is_refused_in_a_sentence(folder, capsys, argv, sentence):
+    assert main(argv) == 2
+    found = capsys.readouterr().err
+    assert found.startswith(f"densenet: {sentence}") or sentence in found
+    assert found.count("\n") == 1
+    assert (folder / "tiny.toml").read_text() == TINY
+
+
+@pytest.mark.parametrize("argv", [["show", "pipe.toml"], parity("--images", "pipe.png")], ids=["config", "image"])
+def test_a_pipe_is_not_waited_for(folder, capsys, argv):
+    os.mkfifo(argv[-1])
+    assert main(argv) == 2
+    assert f"{argv[-1]} cannot be read" in capsys.readouterr().err
+
+
+def test_a_name_with_brackets_is_printed_as_it_is(folder, capsys):
+    (folder / "[red]my net.toml").write_text(TINY)
+    assert main(["show", "[red]my net.toml"]) == 0
+    assert "[red]my net at 3x16x16" in capsys.readouterr().out
+
+
+def test_a_terminal_without_unicode(folder):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "densenet_tools", "list"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "densenet121" in done.stdout
+
+
+class TestWriting:
+    def test_a_file_is_replaced_in_one_step_and_keeps_its_mode(self, folder):
+        (folder / "a").write_text("old")
+        os.chmod("a", 0o640)
+        files.write(Path("a"), "new\N{GREEK SMALL LETTER PHI}")
+        assert (folder / "a").read_bytes() == b"new\xcf\x86"
+        assert (folder / "a").stat().st_mode & 0o777 == 0o640
+        assert sorted(os.listdir()) == ["a", "tiny.toml"]
+
+    def test_a_link_stays_one(self, folder):
+        (folder / "link").symlink_to("a")
+        files.write(Path("link"), b"new")
+        assert (folder / "link").is_symlink()
+        assert (folder / "a").read_bytes() == b"new"
+
+    @pytest.mark.parametrize("function", ["fsync", "replace"])
+    def test_where_it_fails_the_old_file_is_whole_and_nothing_else_is_left(self, folder, monkeypatch, function):
+        def fail(*_):
+            raise OSError(28, "No space left on device")
+
+        (folder / "a").write_text("old")
+        monkeypatch.setattr(os, function, fail)
+        with pytest.raises(spec.SpecError, match=r"^a cannot be written: No space left on device$"):
+            files.write(Path("a"), "new")
+        assert (folder / "a").read_text() == "old"
+        assert sorted(os.listdir()) == ["a", "tiny.toml"]
+
+    def test_a_reader_never_sees_half_of_it(self, folder):
+        """Ten thousand times the same letter, another one each time; whoever reads sees one letter only."""
+        files.write(Path("a"), "0" * 10_000)
+        done, seen = threading.Event(), set()
+
+        def read():
+            while not done.is_set():
+                seen.add(Path("a").read_text())
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        for letter in "123456789":
+            files.write(Path("a"), letter * 10_000)
+        done.set()
+        reader.join()
+        assert {len(set(text)) for text in seen} == {1}
+        assert {len(text) for text in seen} == {10_000}
+
+    def test_a_report_that_cannot_be_written_leaves_the_old_one(self, folder, monkeypatch, capsys):
+        (folder / "report.json").write_text("{}")
+        monkeypatch.setattr(os, "fsync", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        assert main(parity("--json", "report.json")) == 2
+        assert "report.json cannot be written: Input/output error" in capsys.readouterr().err
+        assert json.loads((folder / "report.json").read_text()) == {}
+
+
+class TestExitStatus:
+    """1 is "does not agree" and nothing else."""
+
+    @pytest.mark.parametrize(
+        "error", [ValueError("a\nb"), RuntimeError(), MemoryError(), Misfit("takes"), AssertionError()]
+    )
+    def test_anything_unforeseen_is_3_and_one_line(self, monkeypatch, capsys, error):
+        monkeypatch.setattr(spec, "load", lambda *_, **__: (_ for _ in ()).throw(error))
+        assert main(["show", "lenet"]) == 3
+        found = capsys.readouterr().err
+        assert found.startswith(f"densenet: internal error: {type(error).__name__}:")
+        assert found.endswith("; set DENSENET_TRACEBACK=1 for the traceback\n")
+        assert found.count("\n") == 1
+
+    def test_the_traceback_is_there_for_who_asks(self, monkeypatch, capsys):
+        monkeypatch.setenv("DENSENET_TRACEBACK", "1")
+        monkeypatch.setattr(spec, "load", lambda *_, **__: 1 / 0)
+        assert main(["show", "lenet"]) == 3
+        assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+    def test_an_interrupt_is_none_of_them(self, monkeypatch, capsys):
+        def interrupt(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(show.spec, "load", interrupt)
+        assert main(["show", "lenet"]) == 128 + signal.SIGINT
+        assert capsys.readouterr().err == "densenet: interrupted\n"
+
+    def test_a_reader_that_goes_away_is_no_error_of_ours(self):
+        """`densenet list | head -1`."""
+        command = f"{sys.executable} -m densenet_tools list | head -1; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode in (0, 128 + signal.SIGPIPE)
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", None])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(spec.SpecError, match="seed must be a whole number not below 0, found "):
+        spec.initialize(spec.variant("lenet"), seed)
+    assert spec.initialize(spec.variant("lenet"), np.int64(3)).keys()
+
+
+def test_main_is_what_the_command_runs():
+    assert app.main is main
