@@ -6,14 +6,14 @@ from safetensors.numpy import save_file
 
 import spec
 from tests.cases import SMALL
-from tests.support import require
+from tests.support import FRAMEWORKS, require
 
 NETWORK = SMALL["se_everywhere"]
 
 
-@pytest.fixture(params=["numpy", "torch", "mxnet", "keras"])
+@pytest.fixture(scope="module", params=["numpy", *FRAMEWORKS])
 def loaded(request):
-    """(backend, model with weights, those weights) in float32, for NumPy and each framework."""
+    """(backend, model with weights, those weights) in float32, for NumPy and each framework; no test may change it."""
     backend = require(request.param)
     model = backend.build(NETWORK, dtype="float32")
     weights = spec.randomize(spec.initialize(NETWORK, 0), 0)
