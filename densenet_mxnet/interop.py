@@ -19,7 +19,7 @@ CANONICAL = {"gamma": "weight", "beta": "bias"}
 def load_weights(model: ConvNet, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
     parameters = _parameters(model)
-    spec.check_weights(weights, {name: parameter.shape for name, parameter in parameters.items()}, _dtype(model))
+    spec.check_weights(weights, {name: parameter.shape for name, parameter in parameters.items()}, _dtype(parameters))
     with legacy_arrays():
         for name, parameter in parameters.items():
             if parameter._data is None:
@@ -82,8 +82,7 @@ def loss_and_gradients(
 def to_input(model: ConvNet, images: np.ndarray) -> mx.nd.NDArray:
     """Images (N, C, H, W) as an array of the model's dtype; raises SpecError for ones that do not fit."""
     model.network.check_images(images)
-    with_values(model)
-    return mx.nd.array(images, dtype=_dtype(model))
+    return mx.nd.array(images, dtype=_dtype(with_values(model)))
 
 
 def with_values(model: ConvNet) -> dict[str, Parameter]:
@@ -103,8 +102,8 @@ def _parameters(model: Block) -> dict[str, Parameter]:
     return named
 
 
-def _dtype(model: Block) -> str:
-    return np.dtype(next(iter(_parameters(model).values())).dtype).name
+def _dtype(parameters: dict[str, Parameter]) -> str:
+    return np.dtype(next(iter(parameters.values())).dtype).name
 
 
 def _named_blocks(block: Block, path: str = "") -> Iterator[tuple[str, Block]]:

@@ -10,7 +10,7 @@ import spec
 
 def check(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
     """Raises SpecError unless each output, {option: path}, can be written, and is no input and no other output."""
-    read = {path.resolve(): path for path in inputs}
+    read = {path.resolve() for path in inputs}
     written: dict[Path, str] = {}
     for option, path in outputs.items():
         if path is None:
