@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,22 +15,31 @@ except ImportError as error:
     ) from error
 
 
+_counting = Lock()
+_inside: dict[str, Any] = {"count": 0, "before": None}
+
+
 @contextmanager
 def float64_kept() -> Iterator[None]:
     """Lets Keras compute in float64 what is in float64; for models of any other dtype it changes nothing.
 
     On PyTorch and JAX Keras rounds float64 to float32 wherever it promotes dtypes, so in batch norms, means and
     losses, without saying so (github.com/keras-team/keras/issues/23704). The rule is one table for the whole
-    process, so it is put back.
+    process, so it is put back: by the last to leave, where several threads are in here.
     """
     from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE as rounded
 
-    before = rounded["float64"]
-    rounded["float64"] = "float64"
+    with _counting:
+        _inside["before"] = _inside["before"] or rounded["float64"]
+        _inside["count"] += 1
+        rounded["float64"] = "float64"
     try:
         yield
     finally:
-        rounded["float64"] = before
+        with _counting:
+            _inside["count"] -= 1
+            if _inside["count"] == 0:
+                rounded["float64"], _inside["before"] = _inside["before"], None
 
 
 def allow_dotted_names() -> None:

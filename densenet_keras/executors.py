@@ -11,8 +11,10 @@ import numpy as np
 import spec
 from densenet_keras.compat import float64_kept
 from densenet_keras.interop import to_input
+from spec.threads import one_at_a_time
 
 
+@one_at_a_time
 @float64_kept()
 def graph(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """As `fit` and `predict` run it: compiled by the Keras backend."""
@@ -21,23 +23,24 @@ def graph(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 def on_tensorflow(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Saved as a .keras file, and opened by Keras on TensorFlow in another process."""
-    return _opened_on("tensorflow", model, images)
+    return _opened_on(model, "tensorflow", images)
 
 
 def on_torch(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Saved as a .keras file, and opened by Keras on PyTorch in another process."""
-    return _opened_on("torch", model, images)
+    return _opened_on(model, "torch", images)
 
 
 def on_jax(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Saved as a .keras file, and opened by Keras on JAX in another process."""
-    return _opened_on("jax", model, images)
+    return _opened_on(model, "jax", images)
 
 
 EXECUTORS = {"graph": graph, "tensorflow": on_tensorflow, "torch": on_torch, "jax": on_jax}
 
 
-def _opened_on(framework: str, model: keras.Model, images: np.ndarray) -> np.ndarray:
+@one_at_a_time
+def _opened_on(model: keras.Model, framework: str, images: np.ndarray) -> np.ndarray:
     """The logits that `python -m densenet_keras` writes; a process has one framework under Keras, from the start."""
     environment = os.environ | {"KERAS_BACKEND": framework, "JAX_ENABLE_X64": "1"}
     with TemporaryDirectory() as folder:

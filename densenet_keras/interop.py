@@ -8,6 +8,7 @@ import numpy as np
 import spec
 from densenet_keras.compat import float64_kept
 from densenet_keras.gradients import training_pass
+from spec.threads import one_at_a_time
 
 RUNNING_UPDATE = spec.RunningUpdate()
 CANONICAL = {
@@ -23,6 +24,7 @@ TO_CANONICAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}  # HWIO -> OIHW, (in, out) 
 FROM_CANONICAL = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 
 
+@one_at_a_time
 def load_weights(model: keras.Model, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
     variables = _variables(model)
@@ -32,11 +34,13 @@ def load_weights(model: keras.Model, weights: spec.Weights) -> None:
         variable.assign(weights[name].transpose(FROM_CANONICAL[weights[name].ndim]))
 
 
+@one_at_a_time
 def export_weights(model: keras.Model) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
     return {name: _canonical(variable) for name, variable in _variables(model).items()}
 
 
+@one_at_a_time
 @float64_kept()
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit.
@@ -46,6 +50,7 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return _nchw(model, _array(model(to_input(model, images), training=False)))
 
 
+@one_at_a_time
 @float64_kept()
 def trace(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
@@ -59,6 +64,7 @@ def trace(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
     return {path: _nchw(model, _array(outputs[path])) for path in symbols}
 
 
+@one_at_a_time
 def loss_and_gradients(
     model: keras.Model, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, spec.Weights, spec.Weights]:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import keras
 
 import spec
 from densenet_keras import blocks, inception, residual  # noqa: F401 (they register what they build)
+
+_building = RLock()
 
 
 def build(
@@ -43,14 +46,15 @@ def image_input(network: spec.Network, height: int | None = None, width: int | N
 
 @contextmanager
 def settings(dtype: str | None, data_format: str | None) -> Iterator[None]:
-    """Keras' global dtype policy and data format, set for a while; None leaves one as it is."""
-    policy, layout = keras.config.dtype_policy(), keras.config.image_data_format()
-    try:
-        if dtype is not None:
-            keras.config.set_dtype_policy(dtype)
-        keras.config.set_image_data_format(data_format or layout)
-        yield
-    finally:
-        if dtype is not None:  # setting a policy, even the one in force, would outdo a later set_floatx
-            keras.config.set_dtype_policy(policy)
-        keras.config.set_image_data_format(layout)
+    """Keras' global dtype policy and data format, set for one thread at a time; None leaves one as it is."""
+    with _building:
+        policy, layout = keras.config.dtype_policy(), keras.config.image_data_format()
+        try:
+            if dtype is not None:
+                keras.config.set_dtype_policy(dtype)
+            keras.config.set_image_data_format(data_format or layout)
+            yield
+        finally:
+            if dtype is not None:  # setting a policy, even the one in force, would outdo a later set_floatx
+                keras.config.set_dtype_policy(policy)
+            keras.config.set_image_data_format(layout)

@@ -7,6 +7,7 @@ import numpy as np
 
 from densenet_keras.gradients import training_pass
 from densenet_keras.interop import network_of, to_input
+from spec.threads import one_at_a_time
 from spec.training import check_sgd
 
 
@@ -29,6 +30,7 @@ def set_learning_rate(optimizer: keras.optimizers.Optimizer, learning_rate: floa
     optimizer.learning_rate = learning_rate
 
 
+@one_at_a_time
 def step(model: keras.Model, optimizer: keras.optimizers.Optimizer, images: np.ndarray, labels: np.ndarray) -> float:
     """One training step: updates parameters and running statistics, returns the mean loss before it.
 

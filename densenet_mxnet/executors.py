@@ -4,6 +4,7 @@ import numpy as np
 
 from densenet_mxnet.interop import predict
 from densenet_mxnet.model import ConvNet
+from spec.threads import one_at_a_time
 
 
 def hybridized(model: ConvNet, images: np.ndarray) -> np.ndarray:
@@ -16,6 +17,7 @@ def static(model: ConvNet, images: np.ndarray) -> np.ndarray:
     return _hybridized(model, images, static_alloc=True, static_shape=True)
 
 
+@one_at_a_time
 def _hybridized(model: ConvNet, images: np.ndarray, **flags: bool) -> np.ndarray:
     model.hybridize(**flags)
     try:

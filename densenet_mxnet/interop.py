@@ -11,11 +11,13 @@ from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
 import spec
 from densenet_mxnet.model import ConvNet, legacy_arrays
+from spec.threads import one_at_a_time
 
 RUNNING_UPDATE = spec.RunningUpdate(decay_dtype="float32")
 CANONICAL = {"gamma": "weight", "beta": "bias"}
 
 
+@one_at_a_time
 def load_weights(model: ConvNet, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
     parameters = _parameters(model)
@@ -28,6 +30,7 @@ def load_weights(model: ConvNet, weights: spec.Weights) -> None:
     model._clear_cached_op()  # a graph optimized for inference keeps the old values folded in
 
 
+@one_at_a_time
 def export_weights(model: ConvNet) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
     parameters = with_values(model)
@@ -35,11 +38,13 @@ def export_weights(model: ConvNet) -> spec.Weights:
     return {name: parameter.data().asnumpy() for name, parameter in parameters.items()}
 
 
+@one_at_a_time
 def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
     return model(to_input(model, images)).asnumpy()
 
 
+@one_at_a_time
 def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
     """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
     outputs: dict[str, np.ndarray] = {}
@@ -57,6 +62,7 @@ def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
     return outputs
 
 
+@one_at_a_time
 def loss_and_gradients(
     model: ConvNet, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, spec.Weights, spec.Weights]:

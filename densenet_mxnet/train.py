@@ -8,6 +8,7 @@ from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
 from densenet_mxnet.interop import to_input, with_values
 from densenet_mxnet.model import ConvNet, legacy_arrays
+from spec.threads import one_at_a_time
 from spec.training import check_sgd
 
 
@@ -30,6 +31,7 @@ def set_learning_rate(optimizer: Trainer, learning_rate: float) -> None:
     optimizer.set_learning_rate(learning_rate)
 
 
+@one_at_a_time
 def step(model: ConvNet, optimizer: Trainer, images: np.ndarray, labels: np.ndarray) -> float:
     """One training step: updates parameters and running statistics, returns the mean loss before it.
 

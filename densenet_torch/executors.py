@@ -7,8 +7,10 @@ import torch
 
 from densenet_torch.interop import predict, to_input
 from densenet_torch.model import ConvNet
+from spec.threads import one_at_a_time
 
 
+@one_at_a_time
 def compiled(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """torch.compile, as one graph."""
     torch.compiler.reset()  # it compiles a function for at most eight models, and one forward serves all networks
@@ -17,6 +19,7 @@ def compiled(model: ConvNet, images: np.ndarray) -> np.ndarray:
     return predict(other, images)
 
 
+@one_at_a_time
 def exported(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """torch.export: the captured program, without the module's own code."""
     x = to_input(model, images)

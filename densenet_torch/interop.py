@@ -10,10 +10,12 @@ from torch.nn import functional as F
 
 import spec
 from densenet_torch.model import ConvNet
+from spec.threads import one_at_a_time
 
 RUNNING_UPDATE = spec.RunningUpdate(unbiased=True)
 
 
+@one_at_a_time
 def load_weights(model: nn.Module, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
     tensors = _tensors(model)
@@ -23,17 +25,20 @@ def load_weights(model: nn.Module, weights: spec.Weights) -> None:
             tensor.copy_(torch.from_numpy(weights[name]))
 
 
+@one_at_a_time
 def export_weights(model: nn.Module) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
     return {name: _array(tensor) for name, tensor in _tensors(model).items()}
 
 
+@one_at_a_time
 def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
     with mode(model, training=False), torch.inference_mode():
         return _array(model(to_input(model, images)))
 
 
+@one_at_a_time
 def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
     """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
     outputs: dict[str, np.ndarray] = {}
@@ -50,6 +55,7 @@ def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
     return outputs
 
 
+@one_at_a_time
 def loss_and_gradients(
     model: ConvNet, images: np.ndarray, labels: np.ndarray
 ) -> tuple[float, spec.Weights, spec.Weights]:

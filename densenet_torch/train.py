@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from densenet_torch.interop import mode, to_input
 from densenet_torch.model import ConvNet
+from spec.threads import one_at_a_time
 from spec.training import check_sgd
 
 
@@ -27,6 +28,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate
 
 
+@one_at_a_time
 def step(model: ConvNet, optimizer: torch.optim.Optimizer, images: np.ndarray, labels: np.ndarray) -> float:
     """One training step: updates parameters and running statistics, returns the mean loss before it.
 

@@ -12,13 +12,14 @@ from spec.parameters import Weights, is_buffer, parameter_shapes
 from spec.reference.backward import backward
 from spec.reference.forward import Pass, forward
 from spec.running import RunningUpdate
+from spec.threads import one_at_a_time
 from spec.weights import check_weights
 
 RUNNING_UPDATE = RunningUpdate()
 EXECUTORS: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {}
 
 
-@dataclass
+@dataclass(eq=False)
 class Reference:
     """A network with its weights, all of one dtype; None until they are loaded."""
 
@@ -34,23 +35,27 @@ def build(network: Network, dtype: str = "float64") -> Reference:
     return Reference(network, dtype)
 
 
+@one_at_a_time
 def load_weights(model: Reference, weights: Weights) -> None:
     """Takes over {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
     check_weights(weights, parameter_shapes(model.network), model.dtype)
     model.weights = {name: array.copy() for name, array in weights.items()}
 
 
+@one_at_a_time
 def export_weights(model: Reference) -> Weights:
     """{canonical name: array} of every parameter and buffer."""
     return {name: array.copy() for name, array in weights_of(model).items()}
 
 
+@one_at_a_time
 def predict(model: Reference, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
     model.network.check_images(images)
     return forward(model.network.root, images.astype(model.dtype), Pass(weights_of(model)))
 
 
+@one_at_a_time
 def trace(model: Reference, images: np.ndarray) -> dict[str, np.ndarray]:
     """{layer name: output} of every named layer in inference, in order; maps are (N, C, H, W)."""
     model.network.check_images(images)
@@ -60,6 +65,7 @@ def trace(model: Reference, images: np.ndarray) -> dict[str, np.ndarray]:
     return run.outputs
 
 
+@one_at_a_time
 def loss_and_gradients(model: Reference, images: np.ndarray, labels: np.ndarray) -> tuple[float, Weights, Weights]:
     """One training-mode pass with the mean cross-entropy of `labels`, integers (N,); dropout is left out.
 

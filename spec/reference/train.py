@@ -6,6 +6,7 @@ import numpy as np
 
 from spec.parameters import Weights, is_buffer
 from spec.reference.interop import Reference, loss_and_gradients, weights_of
+from spec.threads import one_at_a_time
 from spec.training import check_sgd
 
 
@@ -36,6 +37,7 @@ def set_learning_rate(optimizer: SGD, learning_rate: float) -> None:
     optimizer.learning_rate = float(learning_rate)
 
 
+@one_at_a_time
 def step(model: Reference, optimizer: SGD, images: np.ndarray, labels: np.ndarray) -> float:
     """One training step: updates parameters and running statistics, returns the mean loss before it.
 
