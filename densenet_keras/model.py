@@ -1,5 +1,6 @@
 """A whole network as one functional Keras model."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -31,9 +32,14 @@ def build(
     with settings(dtype, data_format):
         inputs = image_input(network) if inputs is None else inputs
         outputs = blocks.sequential(network.root, inputs, "")
-    model = keras.Model(inputs, outputs, name=name or network.name)
+    model = keras.Model(inputs, outputs, name=name or scope(network.name))
     model.network = network
     return model
+
+
+def scope(name: str) -> str:
+    """A network's name, which may be that of any file, as TensorFlow takes it for a scope."""
+    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip("_-") or "network"
 
 
 def image_input(network: spec.Network, height: int | None = None, width: int | None = None) -> Any:

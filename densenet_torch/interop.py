@@ -22,7 +22,7 @@ def load_weights(model: nn.Module, weights: spec.Weights) -> None:
     spec.check_weights(weights, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, _dtype(model))
     with torch.no_grad():
         for name, tensor in tensors.items():
-            tensor.copy_(torch.from_numpy(weights[name]))
+            tensor.copy_(torch.from_numpy(weights[name].copy()))  # one that can be written, its strides positive
 
 
 @one_at_a_time
@@ -77,7 +77,9 @@ def loss_and_gradients(
 def to_input(model: ConvNet, images: np.ndarray) -> Tensor:
     """Images (N, C, H, W) as a tensor of the model's dtype and device; raises SpecError for ones that do not fit."""
     model.network.check_images(images)
-    return torch.from_numpy(images).to(next(model.parameters()), copy=True)
+    return torch.from_numpy(images.astype("float32" if images.itemsize <= 4 else "float64")).to(
+        next(model.parameters())
+    )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ class ConvNet(nn.Sequential):
     def __init__(self, network: spec.Network):
         super().__init__(blocks.named_children(network.root))
         self.network = network
-        self.register_load_state_dict_pre_hook(_rename_legacy_keys)
+        self.register_load_state_dict_pre_hook(rename_legacy_keys)
         _initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
@@ -41,7 +41,8 @@ def build(network: spec.Network, dtype: str = "float32") -> ConvNet:
     return ConvNet(network).to(getattr(torch, dtype))
 
 
-def _rename_legacy_keys(module: nn.Module, state_dict: dict[str, Any], *_: Any) -> None:
+def rename_legacy_keys(module: nn.Module, state_dict: dict[str, Any], *_: Any) -> None:
+    """Gives the keys of an old checkpoint today's names, in place."""
     for key in list(state_dict):
         if LEGACY_KEY.search(key):
             state_dict[LEGACY_KEY.sub(r"\1\2.", key)] = state_dict.pop(key)

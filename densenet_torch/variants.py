@@ -8,8 +8,9 @@ import torch
 
 import spec
 from densenet_torch.interop import load_weights
-from densenet_torch.model import ConvNet, build
+from densenet_torch.model import ConvNet, build, rename_legacy_keys
 from spec.builders import builder
+from spec.weights import check_kinds
 
 
 def get_model(
@@ -25,19 +26,36 @@ def get_model(
     if weights is None:
         return model
     if Path(weights).suffix in (".pth", ".pt"):
-        model.load_state_dict(_checkpoint(Path(weights)))
+        _load_checkpoint(model, Path(weights))
     else:
         load_weights(model, spec.read_weights(weights))
     return model
 
 
+def _load_checkpoint(model: ConvNet, path: Path) -> None:
+    """Checked as all weights are, then loaded natively, the number of batches seen included."""
+    state = _checkpoint(path)
+    rename_legacy_keys(model, state)
+    tensors = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    check_kinds(path, {name: _kind(tensor) for name, tensor in tensors.items()})
+    load_weights(model, {name: tensor.detach().numpy() for name, tensor in tensors.items()})
+    model.load_state_dict(state)
+
+
 def _checkpoint(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise spec.SpecError(f"weights file {path} does not exist") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise spec.SpecError(f"{path} is not a checkpoint of plain tensors, and nothing else is unpickled") from error
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise spec.SpecError(f"{path} must hold tensors by name, found a {type(state).__name__}: save a state_dict()")
+    return state
+
+
+def _kind(value: object) -> str:
+    return str(value.dtype).removeprefix("torch.") if isinstance(value, torch.Tensor) else type(value).__name__
 
 
 def list_models() -> list[str]:

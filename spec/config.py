@@ -2,15 +2,29 @@
 
 from abc import abstractmethod
 from math import prod
+from reprlib import Repr
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from spec.errors import SpecError, nearest
 from spec.layers import BatchNorm
-from spec.tree import Chain, Node, output_shape
+from spec.tree import LIMIT, Chain, Node, output_shape
 
-PositiveInt = Annotated[int, Field(gt=0)]
+SHORT = Repr()  # of what a message repeats: a value may have thousands of digits
+SHORT.maxlong = SHORT.maxstring = SHORT.maxother = 60
+
+DEEPEST = 10**4  # more layers than any network has
+PositiveInt = Annotated[int, Field(gt=0, le=LIMIT)]
+
+
+def _not_too_deep(block_config: tuple[int, ...]) -> tuple[int, ...]:
+    if sum(block_config) > DEEPEST:
+        raise ValueError(f"should have at most {DEEPEST} layers in all")
+    return block_config
+
+
+BlockConfig = Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1), AfterValidator(_not_too_deep)]
 FAMILY = "which kind of network the fields describe"
 
 
@@ -70,7 +84,9 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
     if kind in ("too_short", "too_long"):
         limits = complaint["ctx"]
         limit = f"{limits['min_length']} or more" if kind == "too_short" else f"{limits['max_length']} or fewer"
-        return f"{field}: the list should have {limit} entries, found {found!r}"
+        return f"{field}: the list should have {limit} entries, found {SHORT.repr(found)}"
     if kind in ("tuple_type", "model_type"):
-        return f"{field}: should be a {'list' if kind == 'tuple_type' else 'table of fields'}, found {found!r}"
-    return f"{field}: {complaint['msg'].removeprefix('Input ')}, found {found!r}"
+        expected = f"should be a {'list' if kind == 'tuple_type' else 'table of fields'}"
+    else:
+        expected = complaint["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{field}: {expected}, found {SHORT.repr(found)}"

@@ -3,15 +3,16 @@
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
 from spec.blocks import Sequential
 from spec.config import NetworkConfig
 from spec.errors import SpecError
-from spec.layers import Flatten, GlobalAvgPool, Softmax
+from spec.layers import BatchNorm, Flatten, GlobalAvgPool, Softmax
 from spec.shapes import Misfit, Shape, TooLarge, TooSmall, by
-from spec.tree import Node, output_shape
+from spec.tree import Node, output_shape, output_shapes
 
 LARGEST = 2**16  # pixels along a side, more than any image has
 
@@ -92,7 +93,7 @@ class Network:
             )
 
     def check_images(self, images: np.ndarray) -> None:
-        """Raises SpecError unless `images` is a float array (N, C, H, W) that this network accepts."""
+        """Raises SpecError unless `images` is an array (N, C, H, W) of finite floats that this network accepts."""
         if not isinstance(images, np.ndarray):
             raise SpecError(f"images must be a NumPy array, found {type(images).__name__}")
         if images.dtype.kind != "f":
@@ -103,6 +104,9 @@ class Network:
         if images.ndim != 4 or len(images) == 0:
             raise SpecError(f"images must have shape (N, C, H, W) with N at least 1, found {images.shape}")
         self.check_input_shape(images.shape[1:])
+        largest = np.abs(images).max()
+        if not largest <= np.finfo(np.float32).max:  # so that NaN is not
+            raise SpecError(f"images must have finite values that float32 can hold, found {largest}")
 
     def check_batch(self, images: np.ndarray, labels: np.ndarray) -> None:
         """Raises SpecError unless `images` and `labels`, integers (N,), can give a cross-entropy loss."""
@@ -120,6 +124,17 @@ class Network:
             raise SpecError(
                 f"labels must lie between 0 and {self.num_classes - 1}, found {labels.min()} to {labels.max()}"
             )
+        if len(images) == 1:
+            self._check_single(images.shape[1:])
+
+    def _check_single(self, shape: Shape) -> None:
+        """A batch norm takes its variance over a batch, and that of one value is 0, whatever the value."""
+        for path, node, (_, *size) in output_shapes(self.root, shape):
+            if isinstance(node, BatchNorm) and prod(size) == 1:
+                raise SpecError(
+                    f"one image of {by(shape)} leaves {path} one value per channel, whose variance says nothing: "
+                    "train on two images or more, or on larger ones"
+                )
 
 
 def build(config: NetworkConfig, name: str | None = None) -> Network:

@@ -19,11 +19,17 @@ from spec.errors import SpecError
 
 def check_sgd(learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:
     """Raises SpecError unless these are settings of gradient descent."""
-    if not isinstance(learning_rate, Real) or not 0 < learning_rate < inf:
+    if not _number(learning_rate) or not 0 < learning_rate < inf:
         raise SpecError(f"learning_rate must be a number above 0, found {learning_rate!r}")
-    if not isinstance(momentum, Real) or not 0 <= momentum < 1:
+    if not _number(momentum) or not 0 <= momentum < 1:
         raise SpecError(f"momentum must be a number from 0 to less than 1, found {momentum!r}")
-    if not isinstance(weight_decay, Real) or not 0 <= weight_decay < inf:
+    if not _number(weight_decay) or not 0 <= weight_decay < inf:
         raise SpecError(f"weight_decay must be a number not below 0, found {weight_decay!r}")
+    if not isinstance(nesterov, bool):
+        raise SpecError(f"nesterov must be True or False, found {nesterov!r}")
     if nesterov and not momentum:
         raise SpecError(f"nesterov needs a momentum above 0, found momentum {momentum!r}")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)  # to Python True is a 1

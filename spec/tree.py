@@ -15,6 +15,7 @@ from spec.shapes import Misfit, Shape, Shapes
 
 Chain = tuple[tuple[str, "Node"], ...]  # named nodes, one after the other; the empty one passes its input on
 ZERO_ALLOWED = ("padding",)
+LIMIT = 10**9  # of channels, features, pixels: more than any network has
 Value = TypeVar("Value")
 
 
@@ -29,8 +30,9 @@ class Node(ABC):
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             least = 0 if name in ZERO_ALLOWED else 1
-            if type(value) is int and value < least:
-                raise SpecError(f"{type(self).__name__}.{name}: should be at least {least}, found {value}")
+            if type(value) is int and not least <= value <= LIMIT:
+                limit = f"at least {least}, found {value}" if value < least else f"at most {LIMIT}"
+                raise SpecError(f"{type(self).__name__}.{name}: should be {limit}")
 
     @property
     @abstractmethod

@@ -74,7 +74,7 @@ BAD_WEIGHTS = {
     "float64": (with_changed(BIAS, lambda a: a.astype(np.float64)), "classifier.bias is float64 and the model float32"),
     "integer": (with_changed(BIAS, lambda a: a.astype(np.int64)), "classifier.bias is int64"),
     "text": (with_changed(BIAS, lambda a: np.array(["a"] * 5)), "classifier.bias is <U1"),
-    "list": (with_changed(BIAS, lambda a: a.tolist()), "classifier.bias is list"),
+    "list": (with_changed(BIAS, lambda a: a.tolist()), "classifier.bias is a list, expected a NumPy array"),
     "nan": (with_changed(BIAS, poisoned(np.nan)), "classifier.bias has values that are not finite"),
     "inf": (with_changed(KERNEL, poisoned(-np.inf)), "features.conv0.weight has values that are not finite"),
     "empty": (lambda w: w.clear(), "missing features.conv0.weight, .* and 100 more"),

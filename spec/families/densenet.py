@@ -6,12 +6,12 @@ Parameter names are torchvision's, so that its checkpoints fit.
 
 import math
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from spec.blocks import DenseBlock, DenseLayer, Sequential, Transition
-from spec.config import FAMILY, Config, NormedConfig, PositiveInt
+from spec.config import FAMILY, BlockConfig, Config, NormedConfig, PositiveInt
 from spec.errors import SpecError
 from spec.families.squeeze_excitation import SqueezeExcitationConfig, gate, placed
 from spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
@@ -38,9 +38,7 @@ class DenseNetConfig(NormedConfig):
 
     family: Literal["densenet"] = Field("densenet", description=FAMILY)
     growth_rate: PositiveInt = Field(description="k, the channels that each dense layer appends")
-    block_config: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = Field(
-        description="dense layers in each dense block"
-    )
+    block_config: BlockConfig = Field(description="dense layers in each dense block")
     bn_size: PositiveInt | None = Field(None, description="bottleneck width in units of k; none: no bottleneck")
     compression: float = Field(1.0, gt=0, le=1, description="share of the channels that a transition keeps")
     stem: Stem = Field(Stem(), description="the layers before the first dense block")

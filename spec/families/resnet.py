@@ -5,12 +5,12 @@ The defaults depart from it: convolutions have a bias, and projecting shortcuts 
 `conv_bias=false` and `projection_norm=true` it is torchvision's ResNet, and its checkpoints fit.
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from spec.blocks import Residual, Sequential, numbered
-from spec.config import FAMILY, NormedConfig, PositiveInt
+from spec.config import FAMILY, BlockConfig, NormedConfig
 from spec.families.squeeze_excitation import AtBlockOrFinal, gate, placed
 from spec.layers import Conv, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU
 from spec.tree import Chain
@@ -20,7 +20,7 @@ class ResNetConfig(NormedConfig):
     """How many residual blocks each stage has, and what they are made of."""
 
     family: Literal["resnet"] = Field("resnet", description=FAMILY)
-    block_config: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = Field(
+    block_config: BlockConfig = Field(
         description="residual blocks in each stage; the first stage has 64 channels, each later one twice as many"
     )
     conv_bias: bool = Field(True, description="whether convolutions have a bias")

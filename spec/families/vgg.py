@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from spec.blocks import numbered
-from spec.config import FAMILY, NetworkConfig, PositiveInt
+from spec.config import FAMILY, BlockConfig, NetworkConfig
 from spec.layers import Conv, Dropout, Flatten, Linear, MaxPool, ReLU
 from spec.tree import Chain, Node
 
@@ -18,7 +18,7 @@ class VGGConfig(NetworkConfig):
     """How many 3x3 convolutions each of the five blocks has."""
 
     family: Literal["vgg"] = Field("vgg", description=FAMILY)
-    block_config: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=5, max_length=5)] = Field(
+    block_config: Annotated[BlockConfig, Field(min_length=5, max_length=5)] = Field(
         description="convolutions in each of the five blocks"
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="rate of dropout after the first two linear layers")
