@@ -1,11 +1,12 @@
 """Photographs as network input: crops, scaled and normalized as the published networks expect them."""
 
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 import spec
 
@@ -41,14 +42,27 @@ def sample() -> Path:
 
 
 def _open(path: Path) -> Image.Image:
+    """The photograph in RGB, 8 bits each, as its camera was held."""
     if path.exists() and not path.is_file():
         raise spec.SpecError(f"{path} cannot be read as an image: it is not a file")
     try:
-        return Image.open(path).convert("RGB")
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            return _in_8_bits(ImageOps.exif_transpose(image)).convert("RGB")
     except FileNotFoundError:
         raise spec.SpecError(f"image {path} does not exist") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
+    except Exception as error:  # a damaged file ends in any of a dozen kinds of them
         raise spec.SpecError(f"{path} cannot be read as an image: {error}") from None
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Grays of 16 bits scaled, where Pillow cuts them off; raises SpecError for values that have no range."""
+    if image.mode in ("I", "F"):
+        raise spec.SpecError(
+            f"nothing says which value of its mode {image.mode} is white, convert it to 8 or 16 bits"
+        )
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))
 
 
 def _crop(photograph: Image.Image, index: int, size: tuple[int, ...]) -> Image.Image:

@@ -8,9 +8,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import spec
-from densenet_tools import backends, plots
-from densenet_tools.commands import arguments, files, tables
+from densenet_tools import backends, memory, plots
+from densenet_tools.commands import arguments, files, progress, tables
 from densenet_tools.costs import cost
+from spec.analysis import BYTES
 
 
 def compare(
@@ -37,7 +38,12 @@ def compare(
         plots.check(plot)
     files.check({"--json": json_file, "--plot": plot}, map(Path, networks))
     nets = [_load_for(network, arguments.input_shape(input) if input else None) for network in networks]
-    costs = [cost(net, runners, shape, runs) for net, shape in nets]
+    for net, shape in nets:
+        memory.check(net, shape, batch=1, each=BYTES)
+    costs = []
+    for done, (net, shape) in enumerate(nets):
+        with progress.bar(net.name, done, of=len(nets)):
+            costs.append(cost(net, runners, shape, runs))
     title = f"at {input}, float32, median (fastest-slowest) of {runs} runs" if input else "at the published sizes"
     tables.show(tables.costs_table(title, costs))
     if json_file:

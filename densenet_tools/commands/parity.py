@@ -4,11 +4,12 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from cyclopts import Parameter
 
 import spec
-from densenet_tools import backends, images as photographs, plots
-from densenet_tools.commands import arguments, files, tables
+from densenet_tools import backends, images as photographs, memory, plots
+from densenet_tools.commands import arguments, files, progress, tables
 from densenet_tools.parity import Verdict, verify
 from densenet_tools.parity.page import to_html
 from densenet_tools.parity.report import Report, to_json
@@ -61,9 +62,11 @@ def parity(
     shapes = [arguments.input_shape(input) if input else net.input_shape for net in nets]
     for net, shape in zip(nets, shapes):
         net.check_input_shape(shape)
+        memory.check(net, shape, batch, each=8 + np.dtype(dtype).itemsize, layers=len(checks) > 1)  # 8: the reference
     verdicts: list[Verdict] = []
-    for net, shape in zip(nets, shapes):
-        found = verify(net, runners, photographs.load(paths, batch, shape), dtype, seed, checks)
+    for done, (net, shape) in enumerate(zip(nets, shapes)):
+        with progress.bar(net.name, done, of=len(nets)):
+            found = verify(net, runners, photographs.load(paths, batch, shape), dtype, seed, checks)
         title = f"{net.name}  {dtype}  {batch} x {by(shape)}  tolerance {OUTPUTS[dtype]:.0e} relative"
         tables.show(tables.parity_table(title, found))
         verdicts += found

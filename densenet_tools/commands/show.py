@@ -8,8 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import spec
-from densenet_tools import backends, inspection
+from densenet_tools import backends, inspection, memory
 from densenet_tools.commands import arguments, tables
+from spec.analysis import BYTES
 from spec.shapes import by
 
 
@@ -34,6 +35,8 @@ def show(
     shape = arguments.input_shape(input) if input else net.input_shape
     runner = backends.parse(backend) if backend else None
     rows = spec.analyze(net, shape)
+    if runner:
+        memory.check(net, shape, batch=1, each=BYTES, layers=True)
     observed = inspection.observe(net, runner, shape) if runner else None
     problems = inspection.differences(rows, observed, runner) if runner and observed else []
     shown = [row for row in rows if depth is None or row.depth <= depth or not row.path]
