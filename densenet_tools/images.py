@@ -57,9 +57,7 @@ def _open(path: Path) -> Image.Image:
 def _in_8_bits(image: Image.Image) -> Image.Image:
     """Grays of 16 bits scaled, where Pillow cuts them off; raises SpecError for values that have no range."""
     if image.mode in ("I", "F"):
-        raise spec.SpecError(
-            f"nothing says which value of its mode {image.mode} is white, convert it to 8 or 16 bits"
-        )
+        raise spec.SpecError(f"nothing says which value of its mode {image.mode} is white, convert it to 8 or 16 bits")
     if not image.mode.startswith("I;16"):
         return image
     return Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))

@@ -42,11 +42,16 @@ def gradient_differences(
     found: Mapping[str, np.ndarray],
     expected: Mapping[str, np.ndarray],
     size: Callable[[np.ndarray], float] = largest,
+    floor: float = 0.0,
 ) -> dict[str, float]:
-    """{name: size of the difference, relative to the largest gradient in its group}; NaN for what is missing."""
+    """{name: size of the difference, relative to the largest gradient in its group}; NaN for what is missing.
+
+    A group counts as no smaller than `floor` times the largest gradient of all.
+    """
+    least = floor * max(map(size, expected.values()), default=0.0)
     group_sizes: dict[str, float] = {}
     for name, array in expected.items():
-        group_sizes[_group(name)] = max(group_sizes.get(_group(name), 0.0), size(array))
+        group_sizes[_group(name)] = max(group_sizes.get(_group(name), least), size(array))
     return {
         name: size(found[name].astype("float64") - array) / (group_sizes[_group(name)] or 1.0)
         if name in found and found[name].shape == array.shape
@@ -55,13 +60,20 @@ def gradient_differences(
     }
 
 
-def statistic_differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """{name: relative difference}; a mean's is relative to the deviation too, as values of that size were added up."""
-    differences = _differences(found, expected)
-    for name in (name for name in differences if name.endswith(".running_mean")):
-        deviation = np.sqrt(expected[name.replace("running_mean", "running_var")].max())
-        scale = max(deviation, largest(expected[name]))
-        differences[name] = difference(found[name], expected[name])[0] / scale if name in found else float("nan")
+def statistic_differences(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], eps: Mapping[str, float]
+) -> dict[str, float]:
+    """{name: relative difference}, given each batch norm's epsilon by its path.
+
+    A variance's is relative to epsilon too, with which alone it is used (and MXNet has it from 1 / sqrt(var + eps));
+    a mean's to the deviation, as values of that size were added up.
+    """
+    differences = {}
+    for name, array in expected.items():
+        layer, _, kind = name.rpartition(".")
+        other = eps[layer] if kind == "running_var" else np.sqrt(expected[f"{layer}.running_var"].max())
+        absolute = difference(found[name], array)[0] if name in found else float("nan")
+        differences[name] = absolute / max(largest(array), other)
     return differences
 
 

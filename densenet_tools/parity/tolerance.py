@@ -15,6 +15,14 @@ average, in the Euclidean norm (a single entry may change wholly). By Markov's i
 exceeds 10 * sqrt(d) at most once in a hundred networks: that is the bar. Where it is exceeded, as it will be
 in some of three hundred networks, parity asks the reference how far its own gradient moves when the images
 move by d, and allows that, too: a gradient in float32 is right if it is that of images within rounding.
+In both, a difference below the unit roundoff of the largest gradient of all is none: where a huge epsilon
+leaves a layer gradients of 1e-15, they are what is left of larger terms.
+
+Running statistics. A batch's mean and variance over n values are sums of n terms. Added up one by one in float32,
+as MXNet does, they are off by n * u of the sum of their magnitudes at the most (Higham 2002, section 4.2), and not
+much less where terms are equal, as the zeros behind a ReLU make them: then errors do not cancel. PyTorch and Keras
+add in blocks. Which order is taken depends on the processor, so the bound of the worst one is added to the bar,
+times the share of a batch in the running statistic.
 """
 
 from math import sqrt
@@ -24,7 +32,7 @@ from spec.layers import BatchNorm, Conv, Linear
 
 OUTPUTS = {"float64": 1e-12, "float32": 1e-5}
 GRADIENTS = {"float64": 1e-10}
-UNIT_ROUNDOFF = 2.0**-24
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24}
 
 
 def rounding(network: spec.Network) -> float:
@@ -33,9 +41,14 @@ def rounding(network: spec.Network) -> float:
     depth = sum(isinstance(node, (Conv, Linear, BatchNorm)) for node in nodes)
     widths = [node.in_channels * node.kernel_size**2 for node in nodes if isinstance(node, Conv)]
     widths += [node.in_features for node in nodes if isinstance(node, Linear)]
-    return UNIT_ROUNDOFF * depth * sqrt(max(widths))
+    return UNIT_ROUNDOFF["float32"] * depth * sqrt(max(widths))
 
 
 def gradient_tolerance(network: spec.Network) -> float:
     """The bar for gradients in float32 in the Euclidean norm."""
     return 10 * sqrt(rounding(network))
+
+
+def statistic_tolerance(dtype: str, node: BatchNorm, count: int) -> float:
+    """The bar for the running statistics of a batch norm that takes its batch's over `count` values."""
+    return OUTPUTS[dtype] + (1 - node.decay) * count * UNIT_ROUNDOFF[dtype]

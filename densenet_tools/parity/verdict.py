@@ -56,12 +56,13 @@ class Verdict:
         return self.problem is None
 
 
-def worst_of(name: str, differences: Mapping[str, float], tolerance: float) -> Check:
-    """The check of many tensors: its figure is that of the worst of them, a NaN before all."""
+def worst_of(name: str, differences: Mapping[str, float], tolerance: float | Mapping[str, float]) -> Check:
+    """The check of many tensors: its figures are those of the worst of them beside its tolerance, a NaN before all."""
+    bars = tolerance if isinstance(tolerance, Mapping) else dict.fromkeys(differences, tolerance)
     if not differences:
-        return Check(name, 0.0, tolerance, "")
-    worst = max(differences, key=lambda tensor: np.nan_to_num(differences[tensor], nan=np.inf))
-    return Check(name, differences[worst], tolerance, worst)
+        return Check(name, 0.0, tolerance if isinstance(tolerance, float) else 0.0, "")
+    worst = max(differences, key=lambda tensor: np.nan_to_num(differences[tensor] / bars[tensor], nan=np.inf))
+    return Check(name, differences[worst], bars[worst], worst)
 
 
 def first_departure(differences: Iterable[tuple[str, float]], tolerance: float) -> Departure | None:
