@@ -68,7 +68,7 @@ def loss_and_gradients(
     x = to_input(model, images).requires_grad_()
     parameters = dict(model.named_parameters()) | {"input": x}
     with mode(model, training=True), _kept_buffers(model):
-        loss = F.cross_entropy(model(x), torch.from_numpy(labels).to(x.device, torch.int64))
+        loss = F.cross_entropy(model(x), torch.from_numpy(labels.astype("int64")).to(x.device))
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
     return loss.item(), dict(zip(parameters, map(_array, gradients))), statistics

@@ -38,7 +38,7 @@ def step(model: ConvNet, optimizer: torch.optim.Optimizer, images: np.ndarray, l
     model.network.check_batch(images, labels)
     x = to_input(model, images)
     with mode(model, training=True):
-        loss = F.cross_entropy(model(x), torch.from_numpy(labels).to(x.device, torch.int64))
+        loss = F.cross_entropy(model(x), torch.from_numpy(labels.astype("int64")).to(x.device))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
