@@ -44,6 +44,27 @@ CONFIGS = {
     "digits.json": (f'{{"growth_rate": {"9" * 5000}}}', "digits.json is not valid JSON: Exceeds the limit"),
     "empty.json": ("", "empty.json is not valid JSON"),
     "list.json": ("[1]", "list.json must hold a table of fields, found a list"),
+    "wide.toml": (f"growth_rate = {'9' * 401}\nblock_config = [1]\n", "growth_rate: should be less than or equal to"),
+    "deeper.toml": (
+        "growth_rate = 4\nblock_config = [1000000]\n",
+        "deeper.toml: block_config: should have at most 10000 layers in all, found [1000000]",
+    ),
+    "long.json": (
+        json.dumps({"growth_rate": 4, "block_config": [1] * 10001}),
+        "block_config: should have at most 10000 layers in all, found [1, 1, 1, 1, 1, 1, ...]",
+    ),
+    "stages.json": (
+        json.dumps({"family": "resnet", "block_config": [1] * 1000}),
+        "Residual.in_channels: should be at most 1000000000",
+    ),
+    "product.toml": (
+        'extends = "densenet121"\ngrowth_rate = 1000000000\n',
+        "out_channels: should be at most 1000000000",
+    ),
+    "negative.toml": ('extends = "lenet"\nnum_classes = -1\n', "num_classes: should be greater than 0, found -1"),
+    "zero.toml": ('extends = "lenet"\ninput_size = 0\n', "input_size: should be greater than 0, found 0"),
+    "nan.toml": ('extends = "resnet18"\neps = nan\n', "eps: should be"),
+    "infinite.toml": ('extends = "resnet18"\neps = inf\n', "eps: should be a finite number, found inf"),
     "bytes.toml": (b"\xff\xfe", "bytes.toml is not valid TOML: 'utf-8' codec can't decode"),
 }
 
@@ -63,6 +84,19 @@ SETTINGS = [
     (["show", "lenet", "--set", f"num_classes={'9' * 5000}"], "num_classes: should be a valid integer, found '999"),
     (["show", "lenet", "--set", f"num_classes={DEEP}"], "num_classes: should be a valid integer, found '[[["),
     (["show", "lenet", "--set", 'family=["lenet"]'], "family: unknown ['lenet']"),
+    (parity("--batch", "1000000000"), "tiny at 1000000000 x 3x16x16 needs at least 53.1 TiB"),
+    (parity("--batch", "0"), "--batch must be at least 1, found 0"),
+    (parity("--batch", "-3"), "--batch must be at least 1, found -3"),
+    (parity("--input", "3x99999x99999"), "tiny at 2 x 3x99999x99999 needs at least "),
+    (parity("--input", "3x16"), "--input takes CxHxW, such as 3x224x224, found '3x16'"),
+    (parity("--input", "3x-16x16"), "--input takes CxHxW, such as 3x224x224, found '3x-16x16'"),
+    (parity("--input", f"3x16x{'9' * 400}"), "--input takes CxHxW"),
+    (parity("--set", "num_classes=900000000"), "tiny at 2 x 3x16x16 needs at least "),
+    (
+        ["compare", "lenet", "--input", "1x50000x50000", "--backends", "numpy"],
+        "lenet at 1 x 1x50000x50000 needs at least",
+    ),
+    (["show", "lenet", "--set", "num_classes=900000000", "--backend", "numpy"], "lenet at 1 x 1x32x32 needs at least "),
     (parity("--json", "."), "--json . cannot be written: it is a directory, name a file in it"),
     (parity("--json", "none/x.json"), "--json none/x.json cannot be written: none is not a directory"),
     (parity("--json", "tiny.toml"), "--json tiny.toml is a file that is read: name another one"),
@@ -87,6 +121,29 @@ def test_a_pipe_is_not_waited_for(folder, capsys, argv):
     os.mkfifo(argv[-1])
     assert main(argv) == 2
     assert f"{argv[-1]} cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["my net", "a:b", "[red]", "_x", "-1+2", "\N{GREEK SMALL LETTER PHI}", "%s {0}"])
+def test_a_file_may_have_any_name_in_every_backend(folder, capsys, name):
+    from tests.support import chosen
+
+    (folder / f"{name}.toml").write_text(TINY)
+    runners = [runner for name in ["numpy", *chosen()] for runner in (name, *{"keras": ["keras:graph"]}.get(name, []))]
+    assert main(["parity", f"./{name}.toml", "--backends", *runners]) == 0
+    assert name in capsys.readouterr().out
+
+
+def test_a_comparison_shows_that_it_is_alive_at_a_terminal_alone(folder):
+    """On stderr; stdout has the tables, and nothing else, wherever it goes."""
+    command = [sys.executable, "-m", "densenet_tools", *parity()]
+    piped = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (piped.stderr, piped.stdout.count("tolerance")) == ("", 1)
+    ours, theirs = os.openpty()
+    with open("out", "w", encoding="utf-8") as out:
+        assert subprocess.run(command, stdout=out, stderr=theirs, timeout=60, check=False).returncode == 0
+    os.close(theirs)
+    assert b"tiny" in os.read(ours, 10_000)
+    assert (folder / "out").read_text(encoding="utf-8").split()[:9] == piped.stdout.split()[:9]
 
 
 def test_a_name_with_brackets_is_printed_as_it_is(folder, capsys):
