@@ -80,6 +80,7 @@ def test_a_config_that_is_none_is_refused_in_a_sentence(folder, capsys, name):
 
 
 SETTINGS = [
+    (["show", "lenet", "--set", "a\nb\x1b[31m=1"], "lenet: a b\\x1b[31m: unknown field"),
     (parity("--seed", "-1"), "seed must be a whole number not below 0, found -1"),
     (["show", "lenet", "--set", f"num_classes={'9' * 5000}"], "num_classes: should be a valid integer, found '999"),
     (["show", "lenet", "--set", f"num_classes={DEEP}"], "num_classes: should be a valid integer, found '[[["),

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except (CycloptsError, spec.SpecError) as error:
-        print(f"densenet: {error}", file=sys.stderr)
+        print(f"densenet: {_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("densenet: interrupted", file=sys.stderr)
@@ -41,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # never to be taken for "does not agree", which is 1
         if os.environ.get("DENSENET_TRACEBACK"):
             traceback.print_exc()
-        what = " ".join(f"{type(error).__name__}: {error}".split())
+        what = f"{type(error).__name__}: {_line(error)}"
         print(f"densenet: internal error: {what}; set DENSENET_TRACEBACK=1 for the traceback", file=sys.stderr)
         return 3
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in one line, whatever names it repeats."""
+    text = " ".join(str(error).split("\n"))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
