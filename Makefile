@@ -12,7 +12,7 @@ BACKENDS := numpy,torch,mxnet,keras
 PYTEST := pytest -n 2 --dist worksteal
 # What takes minutes on JAX, which compiles every operation for every shape, and shows nothing that less does not.
 LONG_ON_JAX := vgg or densenet1 or densenet2 or densenet40 or densenet_d2l or alexnet or -nin] or googlenet or resnet34 \
-	or TestApplications or both_data_formats or peers or isolation or cli or controls
+	or TestApplications or both_data_formats or peers or isolation or cli or controls or hostile
 
 .PHONY: demo test test-slow test-keras-torch test-keras-jax parity check format clean
 

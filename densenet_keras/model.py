@@ -32,7 +32,8 @@ def build(
     with settings(dtype, data_format):
         inputs = image_input(network) if inputs is None else inputs
         outputs = blocks.sequential(network.root, inputs, "")
-    model = keras.Model(inputs, outputs, name=name or scope(network.name))
+    sources = keras.utils.get_source_inputs(inputs)  # where layers made `inputs`, the model starts where they do
+    model = keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=name or scope(network.name))
     model.network = network
     return model
 

@@ -253,7 +253,7 @@ def test_a_framework_that_keras_does_not_run_on_is_refused(monkeypatch):
 
 
 class TestApplications:
-    """The signature of keras.applications.DenseNet121."""
+    """The signature of keras.applications.DenseNet121; what its options do is in tests/test_builders.py."""
 
     def test_the_signature_is_the_same(self, keras):
         import inspect
@@ -264,15 +264,6 @@ class TestApplications:
         ours = inspect.signature(densenet_keras.DenseNet121).parameters
         assert list(ours)[: len(theirs)] == list(theirs)
         assert ours["classifier_activation"].default == theirs["classifier_activation"].default == "softmax"
-
-    def test_with_the_top(self):
-        import densenet_keras
-
-        model = densenet_keras.DenseNet121(classes=7, input_shape=(64, 96, 1), name="mine")
-        assert (model.name, model.input_shape, model.output_shape) == ("mine", (None, 64, 96, 1), (None, 7))
-        assert model.layers[-1].name == "softmax"
-        out = array(model(np.ones((1, 64, 96, 1), np.float32)))
-        assert out.sum() == pytest.approx(1, abs=1e-5)
 
     def test_shapes_are_those_of_keras_applications(self, keras):
         import densenet_keras
@@ -287,36 +278,6 @@ class TestApplications:
             ours = densenet_keras.DenseNet121(**arguments)
             assert (ours.input_shape, ours.output_shape) == (theirs.input_shape, theirs.output_shape), arguments
             assert ours.count_params() == theirs.count_params()
-
-    def test_the_output_without_the_top_is_the_last_feature_map(self, images):
-        import densenet_keras
-
-        body = densenet_keras.densenet40_k12_bc(include_top=False)
-        whole = densenet_keras.densenet40_k12_bc(classifier_activation=None)
-        for layer in body.layers:
-            layer.set_weights(whole.get_layer(layer.name).get_weights() if layer.weights else [])
-        images = images[:, :, :32, :32]
-        expected = densenet_keras.trace(whole, images)["relu"].transpose(0, 2, 3, 1)
-        assert (array(body(images.transpose(0, 2, 3, 1))) == expected).all()
-
-    def test_an_input_tensor(self, keras):
-        import densenet_keras
-
-        inputs = keras.Input((48, 48, 2))
-        model = densenet_keras.DenseNet121(input_tensor=keras.layers.Rescaling(2.0)(inputs), classes=3)
-        assert model.output_shape == (None, 3)
-
-    def test_pretrained_weights_without_the_top(self, tmp_path):
-        from safetensors.numpy import save_file
-
-        import densenet_keras
-
-        weights = spec.initialize(spec.variant("densenet40_k12_bc"), 3)
-        save_file(weights, tmp_path / "w.safetensors")
-        model = densenet_keras.densenet40_k12_bc(include_top=False, weights=tmp_path / "w.safetensors")
-        exported = densenet_keras.export_weights(model)
-        assert (exported["features.conv0.weight"] == weights["features.conv0.weight"]).all()
-        assert "classifier.weight" not in exported
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),

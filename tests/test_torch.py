@@ -84,16 +84,6 @@ def test_legacy_keys_are_renamed(torch):
         other.load_state_dict(legacy)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt"])
-def test_builders_take_a_checkpoint(torch, tmp_path, suffix):
-    import densenet_torch
-
-    model = densenet_torch.densenet40_k12_bc()
-    torch.save(model.state_dict(), tmp_path / f"w{suffix}")
-    other = densenet_torch.densenet40_k12_bc(weights=tmp_path / f"w{suffix}", progress=False)
-    assert (other.classifier.weight == model.classifier.weight).all()
-
-
 def test_a_checkpoint_that_is_missing_or_none_is_refused_in_a_sentence(tmp_path):
     import densenet_torch
 
