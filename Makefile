@@ -9,12 +9,15 @@ JAX_BIN := $(JAX_VENV)/bin
 JAX_STAMP := $(JAX_VENV)/installed
 DEMO := densenet121 se_densenet121 densenet100_k12_bc densenet_d2l
 BACKENDS := numpy,torch,mxnet,keras
+SEED := 0
+COUNT := 420
+JOBS := 2
 PYTEST := pytest -n 2 --dist worksteal
 # What takes minutes on JAX, which compiles every operation for every shape, and shows nothing that less does not.
 LONG_ON_JAX := vgg or densenet1 or densenet2 or densenet40 or densenet_d2l or alexnet or -nin] or googlenet or resnet34 \
 	or TestApplications or both_data_formats or peers or isolation or cli or controls or hostile
 
-.PHONY: demo test test-slow test-keras-torch test-keras-jax parity check format clean
+.PHONY: demo test test-slow test-keras-torch test-keras-jax parity mutation check format clean
 
 demo: $(STAMP)
 	$(BIN)/densenet parity $(DEMO)
@@ -37,6 +40,10 @@ test-keras-jax: $(JAX_STAMP)
 parity: $(JAX_STAMP)
 	$(JAX_BIN)/densenet parity --all --layers --gradients --dtype float64 --json parity.json --html parity.html
 	$(JAX_BIN)/densenet parity $(DEMO) --executors --dtype float64 --json executors.json --html executors.html
+
+# A sample of all small changes to the code, and which of them the tests notice: as mutation.md.
+mutation: $(STAMP)
+	$(BIN)/python -m tests.mutation.run --seed $(SEED) --count $(COUNT) --jobs $(JOBS) $(if $(FOLDER),--folder $(FOLDER))
 
 check: $(STAMP)
 	$(BIN)/ruff check
