@@ -28,7 +28,7 @@ def training_pass(model: keras.Model, x: np.ndarray, labels: np.ndarray) -> tupl
     """
     tensors = [*(variable.value for variable in model.trainable_variables), keras.ops.convert_to_tensor(x)]
     others = [variable.value for variable in model.non_trainable_variables]
-    (loss, updated), (*gradients, of_x) = _differentiated(model)(tensors, others, labels)
+    (loss, updated), (*gradients, of_x) = _differentiated(model)(tensors, others, labels.astype("int32"))
     return float(loss), gradients, of_x, updated
 
 

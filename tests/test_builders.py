@@ -148,15 +148,23 @@ def test_options_of_keras(option, layout, in_layout, tmp_path):
 
     in_layout(layout)
     arguments, network = dict(KERAS[option].arguments), KERAS[option].network
-    shape = arguments.get("input_shape", network.input_shape)
-    if "input_shape" in arguments and layout == "channels_last":
-        arguments["input_shape"] = (*shape[1:], shape[0])
+    published = network.input_shape if arguments.get("include_top", True) else (3, None, None)
+    shape = arguments.pop("input_shape", None)
+    if shape is not None:
+        arguments["input_shape"] = ordered(shape, layout)
     whole = network if network.num_classes else small()
     model = densenet_keras.densenet40_k12_bc(weights=written(whole, tmp_path), **FIELDS | arguments)
-    batch = images(network, (shape[0], shape[1] or 20, shape[2] or 28))
+    assert model.name == arguments.get("name", NAME)
+    channels, height, width = shape or published
+    assert model.input_shape == (None, *ordered((channels, height, width), layout))
+    batch = images(network, (channels, height or 20, width or 28))
     found = in_inference("keras", model, batch)
     assert departure(found, KERAS[option].then(expected(network, batch))) <= OUTPUTS["float32"]
-    assert model.name == arguments.get("name", NAME)
+
+
+def ordered(shape: tuple, layout: str) -> tuple:
+    """(C, H, W) as a layout has it."""
+    return shape if layout == "channels_first" else (*shape[1:], shape[0])
 
 
 @pytest.mark.parametrize("factor", [None, 2.0], ids=["an input", "the output of a layer"])
