@@ -48,5 +48,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _line(error: Exception) -> str:
     """What an error says, in one line, whatever names it repeats."""
-    text = " ".join(str(error).split("\n"))
+    text = str(error).replace("\n", " ")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -30,7 +30,7 @@ MEMORY = 24 * 2**20  # KiB of address space: what a mutant that asks for all of 
 
 @dataclass(frozen=True)
 class Stage:
-    """Tests of some backends, by topic, without those whose name has one of `skipped`."""
+    """Tests of some backends, by topic; `names` is what pytest's -k selects of them."""
 
     backends: str
     topics: str
