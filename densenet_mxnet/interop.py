@@ -27,7 +27,8 @@ def load_weights(model: ConvNet, weights: spec.Weights) -> None:
             if parameter._data is None:
                 parameter.initialize(mx.init.Zero())
             parameter.set_data(mx.nd.array(weights[name], dtype=weights[name].dtype))
-    model._clear_cached_op()  # a graph optimized for inference keeps the old values folded in
+    for _, block in _named_blocks(model):
+        block._clear_cached_op()  # a graph optimized for inference keeps the old values folded in
 
 
 @one_at_a_time
@@ -35,7 +36,8 @@ def export_weights(model: ConvNet) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
     parameters = with_values(model)
     mx.nd.waitall()  # a static graph's first backward updates statistics without the arrays knowing that it will
-    return {name: parameter.data().asnumpy() for name, parameter in parameters.items()}
+    place = place_of(parameters)
+    return {name: parameter.data(place).asnumpy() for name, parameter in parameters.items()}
 
 
 @one_at_a_time
@@ -74,11 +76,11 @@ def loss_and_gradients(
     model.network.check_batch(images, labels)
     x = to_input(model, images)
     parameters = {name: p for name, p in _parameters(model).items() if not spec.is_buffer(name)}
-    values = [parameter.data() for parameter in parameters.values()] + [x]
+    values = [parameter.data(x.context) for parameter in parameters.values()] + [x]
     x.attach_grad()
     with legacy_arrays(), _kept_buffers(model):
         with autograd.record():
-            loss = SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels)).mean()
+            loss = SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels, ctx=x.context)).mean()
         gradients = autograd.grad(loss, values)
         statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
     arrays = [gradient.asnumpy() for gradient in gradients]
@@ -86,9 +88,10 @@ def loss_and_gradients(
 
 
 def to_input(model: ConvNet, images: np.ndarray) -> mx.nd.NDArray:
-    """Images (N, C, H, W) as an array of the model's dtype; raises SpecError for ones that do not fit."""
+    """Images (N, C, H, W) in the model's dtype, where the model is; raises SpecError for ones that do not fit."""
     model.network.check_images(images)
-    return mx.nd.array(images, dtype=_dtype(with_values(model)))
+    parameters = with_values(model)
+    return mx.nd.array(images, place_of(parameters), _dtype(parameters))
 
 
 def with_values(model: ConvNet) -> dict[str, Parameter]:
@@ -97,6 +100,11 @@ def with_values(model: ConvNet) -> dict[str, Parameter]:
     if any(parameter._data is None for parameter in parameters.values()):
         raise spec.SpecError(f"{model.network.name} has no values yet: call initialize() or load_weights first")
     return parameters
+
+
+def place_of(parameters: dict[str, Parameter]) -> mx.Context:
+    """The context that has the values, the first where several have."""
+    return next(iter(parameters.values())).list_ctx()[0]
 
 
 def _parameters(model: Block) -> dict[str, Parameter]:
@@ -135,9 +143,10 @@ def _eager(model: ConvNet) -> Iterator[None]:
 @contextmanager
 def _kept_buffers(model: ConvNet) -> Iterator[None]:
     """Puts every running statistic back as it was."""
-    before = {name: parameter.data().copy() for name, parameter in _parameters(model).items() if spec.is_buffer(name)}
+    buffers = {name: parameter for name, parameter in _parameters(model).items() if spec.is_buffer(name)}
+    before = {name: parameter.data(parameter.list_ctx()[0]).copy() for name, parameter in buffers.items()}
     try:
         yield
     finally:
         for name, value in before.items():
-            _parameters(model)[name].set_data(value)
+            buffers[name].set_data(value)

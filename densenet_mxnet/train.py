@@ -6,6 +6,7 @@ from mxnet import autograd
 from mxnet.gluon import Trainer
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
+import spec
 from densenet_mxnet.interop import to_input, with_values
 from densenet_mxnet.model import ConvNet, legacy_arrays
 from spec.threads import one_at_a_time
@@ -15,9 +16,12 @@ from spec.training import check_sgd
 def sgd(
     model: ConvNet, learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
 ) -> Trainer:
-    """Gradient descent on all parameters of `model`. Raises SpecError for settings out of range."""
+    """Gradient descent on all parameters of `model`, which are in one place.
+
+    Raises SpecError for settings out of range, and for a model whose values several contexts have.
+    """
     check_sgd(learning_rate, momentum, nesterov, weight_decay)
-    with_values(model)
+    _check_one_place(model)
     with legacy_arrays():
         # Without a store: one would get the optimizer as a pickle.
         return Trainer(
@@ -41,10 +45,20 @@ def step(model: ConvNet, optimizer: Trainer, images: np.ndarray, labels: np.ndar
     x = to_input(model, images)
     with legacy_arrays():
         with autograd.record():
-            loss = SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels)).mean()
+            loss = SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels, ctx=x.context)).mean()
         loss.backward()
         optimizer.step(1)  # the loss is a mean already
     return loss.asscalar().item()
+
+
+def _check_one_place(model: ConvNet) -> None:
+    """A step moves the values of one context, and others would keep the old ones."""
+    contexts = next(iter(with_values(model).values())).list_ctx()
+    if len(contexts) > 1:
+        raise spec.SpecError(
+            f"{model.network.name} is on {', '.join(map(str, contexts))}, a step trains on one context: build it "
+            "with one, or train it with Gluon's Trainer and split_and_load"
+        )
 
 
 @mx.optimizer.register

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -116,16 +117,17 @@ def test_a_hybridized_model_agrees_with_the_reference(monkeypatch, case, flags):
 STATIC = {"static_alloc": True, "static_shape": True}
 
 
+@pytest.mark.parametrize("part", ["", "features", "features.denseblock1.denselayer1"], ids=lambda part: part or "whole")
 @pytest.mark.parametrize("flags", [{}, STATIC, STATIC | {"backend": "MKLDNN"}], ids=["plain", "static", "optimized"])
-def test_new_weights_reach_a_hybridized_model(mx, model, flags):
-    """Optimized for inference too, whose graph keeps copies of the weights: see the test below."""
+def test_new_weights_reach_a_hybridized_model(mx, model, flags, part):
+    """Or a part hybridized by itself. Optimized for inference a graph keeps copies of the weights: see the test below."""
     import densenet_mxnet
 
     other = spec.randomize(spec.initialize(model.network, 1), 1)
     expected = densenet_mxnet.build(model.network)
     densenet_mxnet.load_weights(expected, other)
     x = batch(mx)
-    model.hybridize(**flags)
+    reduce(getattr, filter(None, part.split(".")), model).hybridize(**flags)
     for _ in range(2):
         before = model(x).asnumpy()
     densenet_mxnet.load_weights(model, other)
@@ -144,6 +146,43 @@ def test_a_static_graph_optimized_for_inference_keeps_old_weights(mx, model):
     found = model(x).asnumpy()
     model.hybridize(active=False)
     assert abs(found - model(x).asnumpy()).max() > 0.1
+
+
+@pytest.mark.parametrize("places", [[1], [0, 1], [1, 2]], ids=str)
+def test_interop_works_wherever_the_model_is(mx, places):
+    """On a context that is not the current one, or on several: MXNet takes each number of cpu() for another place."""
+    import densenet_mxnet
+
+    network = SMALL["se_block_transition"]
+    here, there = (densenet_mxnet.build(network) for _ in range(2))
+    there.initialize(ctx=[mx.cpu(place) for place in places])
+    images, labels = np.random.default_rng(0).normal(size=(3, *network.input_shape)), np.arange(3)
+    weights = spec.randomize(spec.initialize(network, 0), 0)
+
+    def everything(model):
+        densenet_mxnet.load_weights(model, weights)
+        yield densenet_mxnet.trace(model, images)
+        yield {name: run(model, images) for name, run in densenet_mxnet.EXECUTORS.items()}
+        loss, gradients, statistics = densenet_mxnet.loss_and_gradients(model, images, labels)
+        yield {"loss": np.array(loss)} | gradients | statistics
+        yield densenet_mxnet.export_weights(model)
+        if len(places) == 1:
+            loss = densenet_mxnet.step(model, densenet_mxnet.sgd(model, 0.1, momentum=0.5), images, labels)
+            yield {"loss": np.array(loss)} | densenet_mxnet.export_weights(model)
+
+    for expected, found in zip(everything(here), everything(there), strict=True):
+        assert found.keys() == expected.keys()
+        assert all((found[name] == expected[name]).all() for name in expected)
+
+
+def test_a_step_of_a_model_on_several_contexts_is_refused(mx, model):
+    import densenet_mxnet
+
+    model.initialize(ctx=[mx.cpu(0), mx.cpu(1)], force_reinit=True)
+    with pytest.raises(
+        spec.SpecError, match=r"^small is on cpu\(0\), cpu\(1\), a step trains on one context: build it"
+    ):
+        densenet_mxnet.sgd(model, 0.1)
 
 
 # Channel counts on which the plain concat crashes in its float32 backward, and some on which it does not.

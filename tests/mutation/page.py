@@ -9,7 +9,7 @@ from tests.mutation.mutants import FOLDERS, Mutant, squeezed
 
 LISTED = "tests/mutation/listed.toml"
 BAR = 0.97
-KILLED, TIMED_OUT, SURVIVED, EXCUSED = OUTCOMES = ("killed", "timed out", "survived", "listed")
+KILLED, CRASHED, TIMED_OUT, SURVIVED, EXCUSED = OUTCOMES = ("killed", "crashed", "timed out", "survived", "listed")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def listed(tree: Path) -> dict[tuple[str, str, str], str]:
 
 
 def score(results: Sequence[Result]) -> float:
-    """The share of those not listed that were killed or timed out."""
+    """The share of those not listed that did not survive: killed by a test, crashed by a signal, or timed out."""
     counted = [result for result in results if result.outcome != EXCUSED]
     survived = sum(result.outcome == SURVIVED for result in counted)
     return 1 - survived / len(counted) if counted else 1.0
@@ -46,7 +46,10 @@ def score(results: Sequence[Result]) -> float:
 
 def table(results: Sequence[Result]) -> str:
     """A row for each folder and one for all of them, in Markdown."""
-    rows = [f"| folder | mutants | {' | '.join(OUTCOMES)} | score without the listed |", "|---|" + "---:|" * 6]
+    rows = [
+        f"| folder | mutants | {' | '.join(OUTCOMES)} | score without the listed |",
+        "|---|" + "---:|" * (len(OUTCOMES) + 2),
+    ]
     groups = {folder: [result for result in results if result.mutant.folder == folder] for folder in FOLDERS}
     for name, group in {**groups, "all": results}.items():
         if group:

@@ -49,9 +49,11 @@ def tried(mutant: Mutant, tree: Path, seconds: Sequence[float]) -> Result:
     outcome = page.SURVIVED
     try:
         for stage, took in zip(stages.STAGES[mutant.folder], seconds):
-            status, _, _ = stages.run(stage, tree, stages.limit(took))
+            status, _, output = stages.run(stage, tree, stages.limit(took))
+            if status == stages.NO_TESTS:  # no kill, but a mistake in the stage
+                raise SystemExit(f"{output}\nno test was selected with {mutant.file}:{mutant.line} changed")
             if status != 0:
-                outcome = page.TIMED_OUT if status is None else page.KILLED
+                outcome = page.TIMED_OUT if status is None else page.CRASHED if status < 0 else page.KILLED
                 break
     finally:
         path.write_text(mutant.source, encoding="utf-8")
@@ -72,8 +74,11 @@ def results(sample: Sequence[Mutant], trees: Sequence[Path], times: Mapping[str,
             free.put(tree)
 
     with ThreadPoolExecutor(len(trees)) as pool:
-        for future in as_completed([pool.submit(work, mutant) for mutant in sample]):
-            yield future.result()
+        try:
+            for future in as_completed([pool.submit(work, mutant) for mutant in sample]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # where one cannot be tried, the others are not waited for
 
 
 def announced(sample: Sequence[Mutant], times: Mapping[str, list[float]], jobs: int) -> None:
