@@ -36,7 +36,7 @@ def export_weights(model: ConvNet) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
     parameters = with_values(model)
     mx.nd.waitall()  # a static graph's first backward updates statistics without the arrays knowing that it will
-    place = place_of(parameters)
+    place = _place(parameters)
     return {name: parameter.data(place).asnumpy() for name, parameter in parameters.items()}
 
 
@@ -80,7 +80,7 @@ def loss_and_gradients(
     x.attach_grad()
     with legacy_arrays(), _kept_buffers(model):
         with autograd.record():
-            loss = SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels, ctx=x.context)).mean()
+            loss = cross_entropy(model, x, labels)
         gradients = autograd.grad(loss, values)
         statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
     arrays = [gradient.asnumpy() for gradient in gradients]
@@ -91,7 +91,12 @@ def to_input(model: ConvNet, images: np.ndarray) -> mx.nd.NDArray:
     """Images (N, C, H, W) in the model's dtype, where the model is; raises SpecError for ones that do not fit."""
     model.network.check_images(images)
     parameters = with_values(model)
-    return mx.nd.array(images, place_of(parameters), _dtype(parameters))
+    return mx.nd.array(images, _place(parameters), _dtype(parameters))
+
+
+def cross_entropy(model: ConvNet, x: mx.nd.NDArray, labels: np.ndarray) -> mx.nd.NDArray:
+    """The mean loss of a batch (N, C, H, W) with labels (N,), in the mode that autograd is in."""
+    return SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels, x.context)).mean()
 
 
 def with_values(model: ConvNet) -> dict[str, Parameter]:
@@ -102,7 +107,7 @@ def with_values(model: ConvNet) -> dict[str, Parameter]:
     return parameters
 
 
-def place_of(parameters: dict[str, Parameter]) -> mx.Context:
+def _place(parameters: dict[str, Parameter]) -> mx.Context:
     """The context that has the values, the first where several have."""
     return next(iter(parameters.values())).list_ctx()[0]
 

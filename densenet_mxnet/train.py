@@ -4,10 +4,9 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 from mxnet.gluon import Trainer
-from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
 
 import spec
-from densenet_mxnet.interop import to_input, with_values
+from densenet_mxnet.interop import cross_entropy, to_input, with_values
 from densenet_mxnet.model import ConvNet, legacy_arrays
 from spec.threads import one_at_a_time
 from spec.training import check_sgd
@@ -45,7 +44,7 @@ def step(model: ConvNet, optimizer: Trainer, images: np.ndarray, labels: np.ndar
     x = to_input(model, images)
     with legacy_arrays():
         with autograd.record():
-            loss = SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels, ctx=x.context)).mean()
+            loss = cross_entropy(model, x, labels)
         loss.backward()
         optimizer.step(1)  # the loss is a mean already
     return loss.asscalar().item()

@@ -18,10 +18,9 @@ RUNNING_UPDATE = spec.RunningUpdate(unbiased=True)
 @one_at_a_time
 def load_weights(model: nn.Module, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
-    tensors = _tensors(model)
-    spec.check_weights(weights, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, _dtype(model))
+    check_fit(model, weights)
     with torch.no_grad():
-        for name, tensor in tensors.items():
+        for name, tensor in _tensors(model).items():
             tensor.copy_(torch.from_numpy(weights[name].copy()))  # one that can be written, its strides positive
 
 
@@ -68,7 +67,7 @@ def loss_and_gradients(
     x = to_input(model, images).requires_grad_()
     parameters = dict(model.named_parameters()) | {"input": x}
     with mode(model, training=True), _kept_buffers(model):
-        loss = F.cross_entropy(model(x), torch.from_numpy(labels.astype("int64")).to(x.device))
+        loss = cross_entropy(model, x, labels)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
     return loss.item(), dict(zip(parameters, map(_array, gradients))), statistics
@@ -80,6 +79,17 @@ def to_input(model: ConvNet, images: np.ndarray) -> Tensor:
     return torch.from_numpy(images.astype("float32" if images.itemsize <= 4 else "float64")).to(
         next(model.parameters())
     )
+
+
+def check_fit(model: nn.Module, weights: spec.Weights) -> None:
+    """Raises SpecError unless `weights` has just the names, shapes, dtype and values that the model can take."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(model).items()}
+    spec.check_weights(weights, shapes, _dtype(model))
+
+
+def cross_entropy(model: ConvNet, x: Tensor, labels: np.ndarray) -> Tensor:
+    """The mean loss of a batch (N, C, H, W) with labels (N,), in the mode that the model is in."""
+    return F.cross_entropy(model(x), torch.from_numpy(labels.astype("int64")).to(x.device))
 
 
 @contextmanager

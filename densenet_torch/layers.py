@@ -1,5 +1,6 @@
 """Leaf nodes as PyTorch modules, every argument that frameworks default differently written out."""
 
+from fractions import Fraction
 from functools import singledispatch
 
 from torch import nn
@@ -31,8 +32,8 @@ def _(node: layers.BatchNorm) -> nn.Module:
 
 
 def momentum(decay: float) -> float:
-    """torch's momentum is the share of the new statistic; rounded, as 1 - 0.9 is not quite 0.1."""
-    return round(1 - decay, 12)
+    """torch's momentum is the share of the new statistic; exactly, as floats make of 1 - 0.9 not quite 0.1."""
+    return float(1 - Fraction(str(decay)))
 
 
 @build.register

@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from densenet_torch.interop import mode, to_input
+from densenet_torch.interop import cross_entropy, mode, to_input
 from densenet_torch.model import ConvNet
 from spec.threads import one_at_a_time
 from spec.training import check_sgd
@@ -38,7 +37,7 @@ def step(model: ConvNet, optimizer: torch.optim.Optimizer, images: np.ndarray, l
     model.network.check_batch(images, labels)
     x = to_input(model, images)
     with mode(model, training=True):
-        loss = F.cross_entropy(model(x), torch.from_numpy(labels.astype("int64")).to(x.device))
+        loss = cross_entropy(model, x, labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import spec
-from densenet_torch.interop import load_weights
+from densenet_torch.interop import check_fit, load_weights
 from densenet_torch.model import ConvNet, build, rename_legacy_keys
 from spec.builders import builder
 from spec.weights import check_kinds
@@ -33,12 +33,12 @@ def get_model(
 
 
 def _load_checkpoint(model: ConvNet, path: Path) -> None:
-    """Checked as all weights are, then loaded natively, the number of batches seen included."""
+    """Checked as all weights are, and loaded natively, as they have the number of batches seen, too."""
     state = _checkpoint(path)
     rename_legacy_keys(model, state)
     tensors = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     check_kinds(path, {name: _kind(tensor) for name, tensor in tensors.items()})
-    load_weights(model, {name: tensor.detach().numpy() for name, tensor in tensors.items()})
+    check_fit(model, {name: tensor.detach().numpy() for name, tensor in tensors.items()})
     model.load_state_dict(state)
 
 

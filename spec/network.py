@@ -124,17 +124,23 @@ class Network:
             raise SpecError(
                 f"labels must lie between 0 and {self.num_classes - 1}, found {labels.min()} to {labels.max()}"
             )
-        if len(images) == 1:
-            self._check_single(images.shape[1:])
+        counts = self.values_per_channel(images.shape) if len(images) == 1 else {}
+        for path in (path for path, count in counts.items() if count == 1):
+            raise SpecError(
+                f"one image of {by(images.shape[1:])} leaves {path} one value per channel, whose variance is 0 "
+                "whatever the value: train on two images or more, or on larger ones"
+            )
 
-    def _check_single(self, shape: Shape) -> None:
-        """A batch norm takes its variance over a batch, and that of one value is 0, whatever the value."""
-        for path, node, (_, *size) in output_shapes(self.root, shape):
-            if isinstance(node, BatchNorm) and prod(size) == 1:
-                raise SpecError(
-                    f"one image of {by(shape)} leaves {path} one value per channel, whose variance says nothing: "
-                    "train on two images or more, or on larger ones"
-                )
+    def values_per_channel(self, shape: Shape) -> dict[str, int]:
+        """{path of a batch norm: n}, the values of each channel whose mean and variance it takes.
+
+        `shape` is that of a batch, (N, C, H, W).
+        """
+        return {
+            path: shape[0] * prod(size)
+            for path, node, (_, *size) in output_shapes(self.root, shape[1:])
+            if isinstance(node, BatchNorm)
+        }
 
 
 def build(config: NetworkConfig, name: str | None = None) -> Network:

@@ -14,7 +14,7 @@ from spec.layers import BatchNorm
 from spec.network import Network
 from spec.parameters import Weights
 from spec.shapes import Shape
-from spec.tree import output_shapes, walk
+from spec.tree import walk
 
 
 @dataclass(frozen=True)
@@ -25,20 +25,12 @@ class RunningUpdate:
     decay_dtype: str = "float64"
 
 
-def counts(network: Network, input_shape: Shape, batch: int) -> dict[str, int]:
-    """{path of a batch norm: n}, the values that each channel's statistics are taken over."""
-    return {
-        path: batch * shape[1] * shape[2]
-        for path, node, shape in output_shapes(network.root, input_shape)
-        if isinstance(node, BatchNorm)
-    }
+def expected(network: Network, before: Weights, after: Weights, batch_shape: Shape, update: RunningUpdate) -> Weights:
+    """The running statistics that a framework reaches where the reference goes from `before` to `after`.
 
-
-def expected(
-    network: Network, before: Weights, after: Weights, counts: dict[str, int], update: RunningUpdate
-) -> Weights:
-    """The running statistics that a framework reaches where the reference goes from `before` to `after`."""
-    found = {}
+    It does so with a batch of that shape, (N, C, H, W).
+    """
+    found, counts = {}, network.values_per_channel(batch_shape)
     for path, node in walk(network.root):
         if isinstance(node, BatchNorm):
             decay = float(np.dtype(update.decay_dtype).type(node.decay))

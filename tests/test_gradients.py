@@ -10,7 +10,7 @@ import spec.blocks
 import spec.layers
 from densenet_tools.parity.differences import gradient_differences
 from densenet_tools.parity.tolerance import gradient_tolerance
-from spec import reference, running
+from spec import reference
 from spec.reference.backward import pullback
 from spec.reference.forward import per_channel
 from spec.tree import Composite, Container, Leaf
@@ -114,7 +114,7 @@ def test_running_statistics_after_a_step(backend_name):
     native = backend.build(network, dtype="float64")
     backend.load_weights(native, before)
     _, _, found = backend.loss_and_gradients(native, batch, labels)
-    counts = running.counts(network, network.input_shape, len(batch))
+    counts = network.values_per_channel(batch.shape)
     assert counts["features.norm0"] == 4 * 20 * 20
     assert counts["features.norm5"] == 4 * 5 * 5
     for path, n in counts.items():
@@ -140,43 +140,6 @@ def test_a_pass_leaves_the_model_as_it_was(backend):
     for before, after in zip(first[1:], again[1:]):
         assert all(after[name] == pytest.approx(array, rel=1e-10, abs=1e-14) for name, array in before.items())
     assert (backend.predict(native, batch) == logits).all()
-
-
-def test_dropout_zeroes_its_share_and_scales_the_rest(backend_name):
-    """The masks are the frameworks' own; rate and scaling are the spec's."""
-    backend = require(backend_name)
-    rate = 0.25
-    chain = (("dropout", spec.layers.Dropout(rate=rate)), ("flatten", spec.layers.Flatten()))
-    classifier = (("classifier", spec.layers.Linear(3 * 40 * 40, 1, bias=False)),)
-    network = spec.Network("dropped", spec.Sequential(chain + classifier), (3, 40, 40), num_classes=1)
-    native = backend.build(network, dtype="float64")
-    backend.load_weights(native, {"classifier.weight": np.ones((1, 4800))})
-    ones = np.ones((2, 3, 40, 40))
-    assert backend.predict(native, ones) == pytest.approx(4800.0)
-    outputs = training_output(backend_name, native, ones)
-    kept = outputs * (1 - rate) / 4800  # the share of values that are not zero, as each is 1 / (1 - rate)
-    assert kept == pytest.approx(1 - rate, abs=0.04)
-    assert outputs * (1 - rate) == pytest.approx(np.round(outputs * (1 - rate)), rel=1e-6)  # MXNet: 1 / 0.75 in float32
-    assert outputs[0] != outputs[1]
-
-
-def training_output(backend_name: str, model, batch: np.ndarray) -> np.ndarray:
-    """(N,) outputs of a network of one class in training mode, natively."""
-    if backend_name == "torch":
-        import torch
-
-        return model.train()(torch.from_numpy(batch)).detach().numpy()[:, 0]
-    if backend_name == "mxnet":
-        import mxnet as mx
-
-        with mx.autograd.record():
-            return model(mx.nd.array(batch, dtype="float64")).asnumpy()[:, 0]
-    import keras
-
-    from densenet_keras.compat import float64_kept
-
-    with float64_kept():
-        return keras.ops.convert_to_numpy(model(batch.transpose(0, 2, 3, 1), training=True))[:, 0]
 
 
 def test_gradients_are_relative_to_the_block_they_are_in():

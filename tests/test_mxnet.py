@@ -120,7 +120,7 @@ STATIC = {"static_alloc": True, "static_shape": True}
 @pytest.mark.parametrize("part", ["", "features", "features.denseblock1.denselayer1"], ids=lambda part: part or "whole")
 @pytest.mark.parametrize("flags", [{}, STATIC, STATIC | {"backend": "MKLDNN"}], ids=["plain", "static", "optimized"])
 def test_new_weights_reach_a_hybridized_model(mx, model, flags, part):
-    """Or a part hybridized by itself. Optimized for inference a graph keeps copies of the weights: see the test below."""
+    """Or a part hybridized by itself. Optimized for inference a graph keeps copies of the weights: see below."""
     import densenet_mxnet
 
     other = spec.randomize(spec.initialize(model.network, 1), 1)

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, assume, given, seed, settings, strategies as
 
 import spec
 from densenet_tools.parity import verify
-from spec import running
 from spec.layers import Conv
 from tests.support import Runner, chosen, photographs, require
 
@@ -63,7 +62,7 @@ def built(fields: dict[str, Any], batch: int) -> spec.Network | None:
         network = spec.build(spec.DenseNetConfig(**fields), FAILED.stem)
     except spec.SpecError:
         return None
-    fewest = min(running.counts(network, network.input_shape, batch).values())
+    fewest = min(network.values_per_channel((batch, *network.input_shape)).values())
     narrow = any(isinstance(node, Conv) and node.out_channels == 1 for _, node in spec.walk(network.root))
     if narrow and os.environ.get("KERAS_BACKEND") == "torch":
         return None

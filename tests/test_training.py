@@ -89,10 +89,9 @@ def running_statistics(network: spec.Network, history: list[spec.Weights], updat
         for path, node in spec.walk(network.root)
         if isinstance(node, BatchNorm)
     }
-    counts = running.counts(network, network.input_shape, 4)
     found = {name: array for name, array in history[0].items() if spec.is_buffer(name)}
     for before, after in pairwise(history):
-        from_before = running.expected(network, before, after, counts, update)
+        from_before = running.expected(network, before, after, (4, *network.input_shape), update)
         # An update is linear in what it starts from, which is `found`, not `before`.
         found = {
             name: array + decays[name.rpartition(".")[0]] * (found[name] - before[name])

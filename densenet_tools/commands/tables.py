@@ -10,6 +10,7 @@ from rich.table import Table
 import spec
 from densenet_tools.costs import Cost
 from densenet_tools.inspection import Observed
+from densenet_tools.memory import readable
 from densenet_tools.parity import Verdict
 from spec.shapes import by
 
@@ -52,7 +53,7 @@ def layers_table(title: str, rows: Sequence[spec.Figures], observed: dict[str, O
             by(seen.output_shape),
             f"{seen.parameters:,}" if seen.parameters else "",
             f"{row.multiply_adds:,}" if row.multiply_adds else "",
-            memory(row.activation_bytes) if row.activation_bytes else "",
+            readable(row.activation_bytes) if row.activation_bytes else "",
         )
     return table
 
@@ -84,14 +85,9 @@ def costs_table(title: str, costs: Sequence[Cost]) -> Table:
     table = _table("network", "parameters:", "multiply-adds:", "activations:", *columns, title=title)
     for cost in costs:
         times = (f"{timing.median:.1f} ({timing.fastest:.1f}-{timing.slowest:.1f})" for timing in cost.timings)
-        figures = (f"{cost.parameters:,}", f"{cost.multiply_adds:,}", memory(cost.activation_bytes))
+        figures = (f"{cost.parameters:,}", f"{cost.multiply_adds:,}", readable(cost.activation_bytes))
         table.add_row(cost.network, *figures, *times)
     return table
-
-
-def memory(size: int) -> str:
-    """Bytes in the unit that fits: 3.1 MiB."""
-    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 / 10 else f"{size / 2**10:,.1f} KiB"
 
 
 def _table(*columns: str, title: str | None = None) -> Table:

@@ -58,9 +58,9 @@ class Verdict:
 
 def worst_of(name: str, differences: Mapping[str, float], tolerance: float | Mapping[str, float]) -> Check:
     """The check of many tensors: its figures are those of the worst of them beside its tolerance, a NaN before all."""
-    bars = tolerance if isinstance(tolerance, Mapping) else dict.fromkeys(differences, tolerance)
     if not differences:
-        return Check(name, 0.0, tolerance if isinstance(tolerance, float) else 0.0, "")
+        return Check(name, 0.0, 0.0, "")  # nothing to compare, as in a network without batch norms
+    bars = tolerance if isinstance(tolerance, Mapping) else dict.fromkeys(differences, tolerance)
     worst = max(differences, key=lambda tensor: np.nan_to_num(differences[tensor] / bars[tensor], nan=np.inf))
     return Check(name, differences[worst], bars[worst], worst)
 
