@@ -77,10 +77,6 @@ class DenseLayer(Composite):
     decay: float
 
     @property
-    def out_channels(self) -> int:
-        return self.in_channels + self.growth_rate
-
-    @property
     def bottleneck_channels(self) -> int | None:
         """Channels between the 1x1 and the 3x3 convolution, bn_size * growth_rate; None without a bottleneck."""
         return None if self.bn_size is None else self.bn_size * self.growth_rate

@@ -10,6 +10,7 @@ import spec
 import spec.blocks
 import spec.families
 import spec.layers
+from spec.families.resnet import ResNetConfig
 from tests.cases import BASE, small, squeezed
 
 
@@ -24,6 +25,18 @@ def test_defaults_are_the_plain_densenet_with_the_imagenet_stem():
     assert nodes["features.denseblock1.denselayer1.conv1"].kernel_size == 3
     assert nodes["features.transition1.conv"].out_channels == 24
     assert nodes["classifier"].out_features == 1000
+
+
+def test_what_all_networks_have_is_as_published():
+    """For ImageNet: 224 pixels, three channels, a thousand classes; batch norms as in torchvision."""
+    for config in (spec.DenseNetConfig(growth_rate=8, block_config=[1]), ResNetConfig(block_config=[1])):
+        assert (config.in_channels, config.num_classes, config.input_size) == (3, 1000, 224)
+        assert (config.eps, config.decay, config.classifier_activation) == (1e-5, 0.9, None)
+
+
+def test_a_family_without_nodes_cannot_be_made():
+    with pytest.raises(TypeError, match=r"abstract method '?nodes"):
+        spec.NetworkConfig(family="none")
 
 
 def test_bottleneck_and_compression():

@@ -191,6 +191,7 @@ def test_one_value_per_channel_is_no_training_pass(ready):
     assert backend.predict(model, tiny).shape == (1, 5)
     two = IMAGES[:, :, : NETWORK.min_size, : NETWORK.min_size]
     assert np.isfinite(backend.loss_and_gradients(model, two, LABELS)[0])
+    assert np.isfinite(backend.loss_and_gradients(model, IMAGES[:1], LABELS[:1])[0])
 
 
 BAD_SETTINGS = [

@@ -1,7 +1,8 @@
 """Several threads on one model: every answer is right, and the model is as it was."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,13 +10,14 @@ import pytest
 import spec
 from spec.threads import lock_of
 from tests.cases import small, squeezed
-from tests.support import loaded, require
+from tests.support import FRAMEWORKS, loaded, require
 
 NETWORK = small(bn_size=2, block_config=[1, 1], **squeezed("final"))
 WEIGHTS = spec.randomize(spec.initialize(NETWORK, 0, np.float64), 0)
 IMAGES = np.random.default_rng(0).normal(size=(2, *NETWORK.input_shape))
 LABELS = np.array([0, 1])
 THREADS, CALLS = 8, 6
+QUICK = ("hybridized", "static", "graph")  # executors that compile nothing for seconds
 
 
 def predict(backend, model):
@@ -90,6 +92,29 @@ def test_training_steps_beside_inference_are_none_of_them_lost(backend_name):
         found = list(threads.map(work, range(THREADS)))
     assert all(min(abs(logits - one).max() for one in seen) < 1e-12 for logits in found)
     assert abs(backend.predict(shared, IMAGES) - seen[-1]).max() < 1e-12
+
+
+@pytest.mark.parametrize("name", ["numpy", *FRAMEWORKS])
+def test_every_function_waits_for_the_others_on_its_model(name):
+    """None is done while another thread has the model; all are, once it has let it go."""
+    backend = require(name)
+    model = loaded(backend, NETWORK, WEIGHTS)
+    optimizer = backend.sgd(model, 0.1)
+    calls = {
+        "load_weights": lambda: backend.load_weights(model, WEIGHTS),
+        **{call.__name__: partial(call, backend, model) for call in MIXED},
+        "step": lambda: backend.step(model, optimizer, IMAGES, LABELS),
+        **{executor: partial(run, model, IMAGES) for executor, run in backend.EXECUTORS.items() if executor in QUICK},
+    }
+    for call in calls.values():
+        call()  # once, so that what is built on the first call takes none of the time below
+    with ThreadPoolExecutor(len(calls)) as threads:
+        with lock_of(model):
+            running = {name: threads.submit(call) for name, call in calls.items()}
+            wait(running.values(), timeout=0.5)
+            assert [name for name, future in running.items() if future.done()] == []
+        for future in running.values():
+            future.result(timeout=60)
 
 
 def test_another_model_is_not_waited_for():

@@ -213,6 +213,8 @@ def test_float32_stays_float32(name):
         ({"momentum": -0.5}, "momentum must be a number from 0 to less than 1, found -0.5"),
         ({"momentum": None}, "momentum must be a number from 0 to less than 1, found None"),
         ({"weight_decay": -1e-4}, "weight_decay must be a number not below 0, found -0.0001"),
+        ({"weight_decay": float("inf")}, "weight_decay must be a number not below 0, found inf"),
+        ({"weight_decay": float("nan")}, "weight_decay must be a number not below 0, found nan"),
         ({"nesterov": True}, "nesterov needs a momentum above 0, found momentum 0.0"),
     ],
 )

@@ -1,6 +1,7 @@
 """Variants by name, overrides, and config files that work wherever a name does."""
 
 import json
+import tomllib
 
 import pytest
 
@@ -102,8 +103,6 @@ channels = 10
 
 @pytest.mark.parametrize("suffix", [".toml", ".json"])
 def test_a_config_file_works_where_a_name_does(tmp_path, suffix):
-    import tomllib
-
     path = tmp_path / f"mine{suffix}"
     path.write_text(TOML if suffix == ".toml" else json.dumps(tomllib.loads(TOML)))
     network = spec.load(path, num_classes=3)
@@ -147,3 +146,10 @@ def test_a_bad_config_file_is_named(tmp_path, file, text, sentence):
 def test_a_missing_config_file_is_named(tmp_path):
     with pytest.raises(spec.SpecError, match=r"nothing\.toml cannot be read: No such file"):
         spec.load(tmp_path / "nothing.toml")
+
+
+def test_the_table_is_parsed_once(monkeypatch):
+    names = spec.names()
+    monkeypatch.setattr(tomllib, "loads", None)
+    assert spec.names() == names
+    assert spec.variant("densenet121").name == "densenet121"

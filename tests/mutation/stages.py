@@ -24,6 +24,7 @@ LARGE = (
     "vgg or densenet1 or densenet2 or densenet40 or densenet_d2l or alexnet or -nin] or googlenet or resnet or peers"
 )
 FINITE = "eps or five_channels or normed_stem or deep or compressed or biased or se_layer or se_everywhere or dropout"
+QUICK = "test_config or test_tables or test_counts or test_variants or test_shapes"  # whatever network they are of
 SLOW = f"{LARGE} or resnet18 or peers or isolation or cli or (test_the_reference_has_the_gradients and ({FINITE}))"
 NO_TESTS = 5  # pytest's exit status where it ran none
 MEMORY = 24 * 2**20  # KiB of address space: what a mutant that asks for all of it may have
@@ -46,13 +47,13 @@ class Stage:
 
 
 def _backend(name: str) -> tuple[Stage, ...]:
-    kept = f"({name} or side_by_side) and not ({SLOW})"
-    return (Stage(f"numpy,{name}", f"{BACKEND} {name}", kept),)
+    kept = f"({name} or side_by_side) and not ({SLOW}) or (isolation and (missing_framework or numpy_2))"
+    return (Stage(f"numpy,{name}", f"{BACKEND} {name} isolation", kept),)
 
 
 STAGES = {
     "spec": (
-        Stage("numpy", SPEC, f"not ({SLOW})"),
+        Stage("numpy", SPEC, f"{QUICK} or not ({SLOW})"),
         Stage("numpy,torch", f"{BACKEND} torch", f"torch and not ({SLOW} or compile or export)"),
         Stage("numpy", "cli isolation", "cli or isolation"),
     ),
