@@ -56,7 +56,7 @@ def dense_layer(node: blocks.DenseLayer, x: Any, name: str) -> Any:
         new = Conv2D(k, kernel_size=3, padding="same", **conv, name=f"{name}.conv2")(new)  # (N, H, W, k)
     if node.squeeze_excitation:
         new = squeeze_excitation(node.squeeze_excitation, new, f"{name}.se")
-    if node.dropout > 0:
+    if node.dropout:
         new = Dropout(node.dropout, name=f"{name}.dropout")(new)
     return Concatenate(axis=axis, name=name)([x, new])  # (N, H, W, C + k)
 

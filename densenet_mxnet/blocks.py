@@ -49,7 +49,7 @@ class DenseLayer(RecordingAware):
             self.relu2 = nn.Activation("relu")
             self.conv2 = nn.Conv2D(k, in_channels=B, kernel_size=3, padding=1, use_bias=node.bias)
         self.se = SqueezeExcitation(node.squeeze_excitation) if node.squeeze_excitation else None
-        self.dropout = nn.Dropout(node.dropout) if node.dropout > 0 else None
+        self.dropout = nn.Dropout(node.dropout) if node.dropout else None
         self.bottleneck = B is not None
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:  # (N, C, H, W)

@@ -47,7 +47,7 @@ class DenseLayer(nn.Module):
             self.relu2 = nn.ReLU(inplace=True)
             self.conv2 = nn.Conv2d(B, k, kernel_size=3, padding=1, bias=node.bias)
         self.se = SqueezeExcitation(node.squeeze_excitation) if node.squeeze_excitation else None
-        self.dropout = nn.Dropout(node.dropout) if node.dropout > 0 else None
+        self.dropout = nn.Dropout(node.dropout) if node.dropout else None
         self.bottleneck = B is not None
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)

@@ -97,7 +97,7 @@ class DenseLayer(Composite):
             )
         if self.squeeze_excitation is not None:
             new += (("se", self.squeeze_excitation),)
-        if self.dropout > 0:
+        if self.dropout:
             new += (("dropout", Dropout(rate=self.dropout)),)
         return (), new
 

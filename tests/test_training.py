@@ -5,6 +5,7 @@ its learning rate in float32, and MXNet's own optimizers take all their settings
 """
 
 import ast
+import importlib
 from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
@@ -304,6 +305,16 @@ def test_mxnet_steps_in_np_mode():
     finally:
         mx.npx.reset_np()
     assert departure(history[-1], oracle("residual", "momentum")[1][-1]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["mxnet", "keras"])
+def test_an_optimizer_made_by_itself_is_plain_gradient_descent(name):
+    """As that of its framework, in whose registry it is."""
+    require(name)
+    optimizer = importlib.import_module(f"densenet_{name}.train").CoupledSGD()
+    decay = optimizer.wd if name == "mxnet" else optimizer.coupled_weight_decay
+    assert (optimizer.momentum, optimizer.nesterov, decay) == (0.0, False, 0.0)
+    assert float(optimizer.learning_rate) == pytest.approx(0.01)
 
 
 def test_the_keras_optimizer_is_made_again_from_its_config():
