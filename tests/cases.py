@@ -41,7 +41,8 @@ SMALL = {
     "se_final": small(**squeezed("final")),
     "se_everywhere": small(bn_size=4, dropout=0.1, **squeezed("layer", "block", "transition", "final")),
     "bare_stem": small(stem={"kernel_size": 3, "stride": 1, "padding": 1, "norm": False, "pool": False}, input_size=8),
-    "pool_on_negatives": small(stem={"channels": 6, "norm": False}),
+    # Without padding, where Keras has "same" for a 3x3 kernel that has it.
+    "pool_on_negatives": small(stem={"channels": 6, "kernel_size": 3, "stride": 1, "padding": 0, "norm": False}),
     "normed_stem": small(stem={"channels": 6, "pool": False}),
     "even_kernel": small(stem={"channels": 6, "kernel_size": 4, "stride": 3, "padding": 2}),
     "one_block": small(block_config=[2]),

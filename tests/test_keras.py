@@ -294,3 +294,9 @@ class TestApplications:
 
         with pytest.raises(spec.SpecError, match=sentence):
             densenet_keras.DenseNet121(**arguments)
+
+
+def test_the_program_runs_when_it_is_run_not_when_it_is_imported():
+    import importlib
+
+    assert importlib.import_module("densenet_keras.__main__").__doc__.startswith("Runs a saved model")
