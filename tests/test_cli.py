@@ -11,6 +11,9 @@ from PIL import Image
 import spec
 from densenet_tools import backends
 from densenet_tools.commands.app import main
+from densenet_tools.parity import Check, Verdict
+from densenet_tools.parity.page import to_html
+from densenet_tools.parity.report import Report
 from tests.support import require
 
 
@@ -223,6 +226,20 @@ def test_the_page_stands_alone_and_shows_what_failed(run, config, monkeypatch, t
     assert "torch departs from the NumPy reference" in html
     assert "http://" not in html.split("<svg")[0]
     assert not [tag for tag in ("<script", "<link", "<img") if tag in html]
+
+
+def test_the_page_draws_a_line_for_each_backend_that_differs_at_all():
+    """In a plot of logarithms: matplotlib writes what its texts say beside them."""
+    pytest.importorskip("matplotlib")
+    check = Check("logits", 1e-15, 1e-12, "logits")
+    layers = {"equal": (("conv", 0.0), ("relu", 0.0)), "other": (("conv", 0.0), ("relu", 1e-15))}
+    rows = [
+        Verdict("net", backend, "float64", (2, 5), 10, 0, 1e-15, 0.1, (check,), layers=found)
+        for backend, found in layers.items()
+    ]
+    html = to_html(Report({}, "float64", 0, 2, ("a.jpg",), tuple(rows)))
+    assert "<!-- other -->" in html
+    assert "<!-- equal -->" not in html
 
 
 def test_executors_are_rows_of_the_table(run, config):

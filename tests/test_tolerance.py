@@ -52,6 +52,21 @@ def test_a_gradient_of_1e_15_that_is_lost_is_seen(monkeypatch, lost):
     assert f"in gradients, most at {spoiled}" in found.problem
 
 
+def test_a_loss_is_compared_relative_to_itself(monkeypatch):
+    """Of ln(1000), about 7, where logits are near 0: by as much an absolute difference would be larger."""
+    network, right = small(num_classes=1000), reference.loss_and_gradients
+
+    def off(model, images, labels):
+        loss, gradients, statistics = right(model, images, labels)
+        return loss * (1.001 if model.dtype == "float32" else 1), gradients, statistics
+
+    monkeypatch.setattr(reference, "loss_and_gradients", off)
+    found = verdict(network, "numpy", photographs(network.input_shape), "float32", checks=["gradients"])
+    loss = next(check for check in found.checks if check.name == "loss")
+    assert loss.relative == pytest.approx(1e-3, rel=0.01)
+    assert not loss.passes
+
+
 def test_a_group_counts_as_no_smaller_than_the_floor():
     expected = {"a.conv.weight": np.array([2.0]), "b.conv.weight": np.array([1e-12])}
     found = {"a.conv.weight": np.array([2.0]), "b.conv.weight": np.array([2e-12])}
