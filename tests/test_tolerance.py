@@ -8,8 +8,8 @@ from densenet_tools.parity import tolerance
 from densenet_tools.parity.differences import gradient_differences, statistic_differences
 from densenet_tools.parity.verdict import worst_of
 from spec import reference
-from spec.layers import BatchNorm
-from tests.cases import small, squeezed
+from spec.layers import BatchNorm, Conv, Flatten, Linear
+from tests.cases import CONV, pooled, small, squeezed, tiny
 from tests.support import photographs, verdict
 
 HUGE = {
@@ -50,6 +50,22 @@ def test_a_gradient_of_1e_15_that_is_lost_is_seen(monkeypatch, lost):
     monkeypatch.setattr(reference, "loss_and_gradients", lose)
     found = verdict(network, "numpy", photographs(network.input_shape), "float64", checks=["gradients"])
     assert f"in gradients, most at {spoiled}" in found.problem
+
+
+def test_bars_follow_from_depth_and_width_alone():
+    """How many layers there are, and how many values the widest adds up: 3 * 3 * 3, or 6 * 5 * 5."""
+    norm = BatchNorm(4, eps=1e-5, decay=0.9)
+    shallow = pooled(4, CONV, ("norm", norm))
+    wider = ("wide", Conv(6, 4, kernel_size=5, stride=1, padding=2, bias=True))
+    deep = pooled(4, ("first", Conv(3, 6, kernel_size=3, stride=1, padding=1, bias=True)), wider, ("norm", norm))
+    flat = tiny(4, ("flatten", Flatten()), ("classifier", Linear(48, 5, bias=True)))
+    for network, depth, width in ((shallow, 3, 27), (deep, 4, 150), (flat, 1, 48)):
+        assert tolerance.rounding(network) == pytest.approx(2**-24 * depth * width**0.5, rel=1e-12)
+        assert tolerance.gradient_tolerance(network) == pytest.approx(
+            10 * (2**-24 * depth * width**0.5) ** 0.5, rel=1e-12
+        )
+    assert tolerance.statistic_tolerance("float32", norm, 1000) == pytest.approx(1e-5 + 0.1 * 1000 * 2**-24, rel=1e-12)
+    assert tolerance.statistic_tolerance("float64", norm, 1000) == pytest.approx(1e-12 + 0.1 * 1000 * 2**-53, rel=1e-12)
 
 
 def test_a_loss_is_compared_relative_to_itself(monkeypatch):

@@ -77,7 +77,7 @@ def _plot(results: Sequence[Verdict]) -> str:
             axes.plot(range(1, len(differences) + 1), differences, linewidth=0.8, label=result.backend)
     axes.axhline(results[0].checks[0].tolerance, color="black", linewidth=0.8, linestyle="--", label="tolerance")
     axes.set(yscale="log", xlabel="layer, in the order of the network", ylabel="relative difference")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.legend(loc="outside right center")
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     svg = file.getvalue()
