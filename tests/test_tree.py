@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 
 import numpy as np
 import pytest
@@ -230,3 +230,19 @@ def test_what_load_config_returns_can_be_built(tmp_path):
     config = spec.load_config("lenet", num_classes=3)
     assert spec.build(config, "mine") == replace(spec.variant("lenet", num_classes=3), name="mine")
     assert spec.build(config).name == "lenet"
+
+
+CHANGED_IN_PLACE = {"Reference", "Pass", "SGD"}  # a model, what a run records, an optimizer
+
+
+@pytest.mark.parametrize(
+    "package", ["spec", "spec.families", "spec.reference", "densenet_tools", "densenet_tools.parity"]
+)
+def test_what_is_said_cannot_be_changed_afterwards(package):
+    """All dataclasses are frozen, but for those that are states."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+        if module.name.endswith("__main__"):
+            continue
+        for name, kind in vars(importlib.import_module(module.name)).items():
+            if is_dataclass(kind) and isinstance(kind, type) and kind.__module__ == module.name:
+                assert kind.__dataclass_params__.frozen == (name not in CHANGED_IN_PLACE), kind

@@ -14,7 +14,7 @@ SPEC = (
     "config shapes tree builders reference parity variants tables counts controls training live dropout interop "
     "hostile hostile_arrays tolerance random backends side_by_side images threads survivors gradients"
 )
-COMPARISON = "parity tolerance controls training tables reference cli gradients hostile images backends"
+COMPARISON = "tree parity tolerance controls training tables reference cli gradients hostile images backends"
 BACKEND = (
     "side_by_side shapes parity training controls interop counts gradients dropout live builders threads backends "
     "hostile_arrays random"
