@@ -2,6 +2,7 @@
 
 from densenet_keras import compat  # noqa: F401 (first: on PyTorch Keras builds no dotted names without it)
 from densenet_keras.executors import EXECUTORS
+from densenet_keras.files import from_file, save
 from densenet_keras.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
 from densenet_keras.model import build
 from densenet_keras.train import set_learning_rate, sgd, step
@@ -13,9 +14,11 @@ __all__ = [
     "RUNNING_UPDATE",
     "build",
     "export_weights",
+    "from_file",
     "load_weights",
     "loss_and_gradients",
     "predict",
+    "save",
     "set_learning_rate",
     "sgd",
     "step",

@@ -51,7 +51,7 @@ def get_model(
     if not include_top and pooling is not None:
         model = _pooled(model, pooling)
     if weights is not None:
-        found = spec.read_weights(weights)
+        found = spec.read_weights(weights, network)
         body = tuple(f"{child}." for child, _ in network.body.children)
         load_weights(model, found if include_top else {k: a for k, a in found.items() if k.startswith(body)})
     return model

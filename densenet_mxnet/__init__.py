@@ -2,6 +2,7 @@
 
 from densenet_mxnet import compat  # noqa: F401 (first: MXNet cannot be imported without it)
 from densenet_mxnet.executors import EXECUTORS
+from densenet_mxnet.files import from_file, save
 from densenet_mxnet.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
 from densenet_mxnet.model import ConvNet, build
 from densenet_mxnet.train import set_learning_rate, sgd, step
@@ -14,9 +15,11 @@ __all__ = [
     "ConvNet",
     "build",
     "export_weights",
+    "from_file",
     "load_weights",
     "loss_and_gradients",
     "predict",
+    "save",
     "set_learning_rate",
     "sgd",
     "step",

@@ -24,7 +24,7 @@ def get_model(
     model = build(spec.variant(variant, **overrides))
     if weights is not None:
         model.initialize(mx.init.Zero(), ctx)
-        load_weights(model, spec.read_weights(weights))
+        load_weights(model, spec.read_weights(weights, model.network))
     return model
 
 

@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,12 +23,15 @@ Predict = Callable[[Any, np.ndarray], np.ndarray]
 class Backend(Protocol):
     """What every backend exports, the NumPy reference too; see densenet_torch for the meaning of each."""
 
+    files: ModuleType
     EXECUTORS: dict[str, Predict]
     RUNNING_UPDATE: spec.RunningUpdate
 
     def build(self, network: spec.Network, dtype: str) -> Any: ...
     def load_weights(self, model: Any, weights: spec.Weights) -> None: ...
     def export_weights(self, model: Any) -> spec.Weights: ...
+    def from_file(self, path: str | Path, network: str | Path | None) -> Any: ...
+    def save(self, path: str | Path, model: Any) -> None: ...
     def predict(self, model: Any, images: np.ndarray) -> np.ndarray: ...
     def trace(self, model: Any, images: np.ndarray) -> dict[str, np.ndarray]: ...
     def loss_and_gradients(

@@ -8,6 +8,7 @@ except ImportError as error:
     ) from error
 
 from densenet_torch.executors import EXECUTORS
+from densenet_torch.files import from_file, save
 from densenet_torch.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
 from densenet_torch.model import ConvNet, build
 from densenet_torch.train import set_learning_rate, sgd, step
@@ -20,9 +21,11 @@ __all__ = [
     "ConvNet",
     "build",
     "export_weights",
+    "from_file",
     "load_weights",
     "loss_and_gradients",
     "predict",
+    "save",
     "set_learning_rate",
     "sgd",
     "step",

@@ -1,16 +1,13 @@
 """Models by name, with torchvision's signatures: `densenet121(weights=None, progress=True, **overrides)`."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import spec
-from densenet_torch.interop import check_fit, load_weights
-from densenet_torch.model import ConvNet, build, rename_legacy_keys
+from densenet_torch.files import SUFFIXES, load_checkpoint
+from densenet_torch.interop import load_weights
+from densenet_torch.model import ConvNet, build
 from spec.builders import builder
-from spec.weights import check_kinds
 
 
 def get_model(
@@ -25,37 +22,11 @@ def get_model(
     model = build(spec.variant(variant, **overrides))
     if weights is None:
         return model
-    if Path(weights).suffix in (".pth", ".pt"):
-        _load_checkpoint(model, Path(weights))
+    if Path(weights).suffix in SUFFIXES:
+        load_checkpoint(model, weights)
     else:
-        load_weights(model, spec.read_weights(weights))
+        load_weights(model, spec.read_weights(weights, model.network))
     return model
-
-
-def _load_checkpoint(model: ConvNet, path: Path) -> None:
-    """Checked as all weights are, and loaded natively, as they have the number of batches seen, too."""
-    state = _checkpoint(path)
-    rename_legacy_keys(model, state)
-    tensors = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    check_kinds(path, {name: _kind(tensor) for name, tensor in tensors.items()})
-    check_fit(model, {name: tensor.detach().numpy() for name, tensor in tensors.items()})
-    model.load_state_dict(state)
-
-
-def _checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise spec.SpecError(f"weights file {path} does not exist") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise spec.SpecError(f"{path} is not a checkpoint of plain tensors, and nothing else is unpickled") from error
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise spec.SpecError(f"{path} must hold tensors by name, found a {type(state).__name__}: save a state_dict()")
-    return state
-
-
-def _kind(value: object) -> str:
-    return str(value.dtype).removeprefix("torch.") if isinstance(value, torch.Tensor) else type(value).__name__
 
 
 def list_models() -> list[str]:

@@ -2,8 +2,9 @@
 
 from spec.analysis import Figures as Figures, analyze as analyze, total as total
 from spec.blocks import Sequential as Sequential
+from spec.checkpoint import Checkpoint as Checkpoint, read_weights as read_weights, save as save
 from spec.config import NetworkConfig as NetworkConfig
-from spec.errors import SpecError as SpecError
+from spec.errors import SpecError as SpecError, SpecWarning as SpecWarning
 from spec.families.densenet import DenseNetConfig as DenseNetConfig, Stem as Stem
 from spec.families.squeeze_excitation import SqueezeExcitationConfig as SqueezeExcitationConfig
 from spec.network import Network as Network, build as build
@@ -14,18 +15,18 @@ from spec.parameters import (
     parameter_shapes as parameter_shapes,
     randomize as randomize,
 )
+from spec.preprocessing import Preprocessing as Preprocessing
 from spec.rewrites import without_dropout as without_dropout
 from spec.running import RunningUpdate as RunningUpdate
 from spec.shapes import Shape as Shape, Shapes as Shapes
+from spec.sources import holds_weights as holds_weights, load as load, load_config as load_config, open as open
 from spec.tree import children as children, join as join, rewrite as rewrite, walk as walk
 from spec.variants import (
     Published as Published,
-    load as load,
-    load_config as load_config,
     names as names,
     published as published,
     schema as schema,
     variant as variant,
     variant_config as variant_config,
 )
-from spec.weights import check_weights as check_weights, read_weights as read_weights
+from spec.weights import check_weights as check_weights

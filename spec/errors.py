@@ -8,6 +8,10 @@ class SpecError(ValueError):
     """One clear sentence: which field or file, what was found, what was expected, what to do."""
 
 
+class SpecWarning(UserWarning):
+    """One clear sentence about what was done to make something fit."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean 'x' or 'y'?`, or `known: ...` when nothing is near."""
     known = list(known)

@@ -1,7 +1,7 @@
 """A network: a tree of nodes with a name, and the inputs that it accepts."""
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
@@ -23,13 +23,15 @@ class Network:
 
     `input_shape` is the (C, H, W) the network was published for. Heights and widths from `min_size` to
     `max_size` work; `max_size` is None where any size does. `num_classes` is None where there is no
-    classifier: then the output is the last feature map.
+    classifier: then the output is the last feature map. `config` is what `build` made the network of, None
+    for one that was made, or changed, by hand.
     """
 
     name: str
     root: Sequential
     input_shape: tuple[int, int, int]
     num_classes: int | None
+    config: NetworkConfig | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -63,8 +65,8 @@ class Network:
 
     @property
     def headless(self) -> "Network":
-        """The body alone, as a network without classifier."""
-        return replace(self, root=self.body, num_classes=None)
+        """The body alone, as a network without classifier; its config is the whole network's."""
+        return _with_config(replace(self, root=self.body, num_classes=None), self.config)
 
     @property
     def gives_logits(self) -> bool:
@@ -159,7 +161,13 @@ def build(config: NetworkConfig, name: str | None = None) -> Network:
     if _fit(root, in_channels, size) < 0:
         smallest = _first_size(root, in_channels, 0, LARGEST)
         raise SpecError(f"input_size {size} is too small for {name}: the smallest that works is {smallest}")
-    return Network(name, root, (in_channels, size, size), config.num_classes)
+    return _with_config(Network(name, root, (in_channels, size, size), config.num_classes), config)
+
+
+def _with_config(network: Network, config: NetworkConfig | None) -> Network:
+    """Not by __init__, so that a network changed with `replace` never keeps that of another."""
+    object.__setattr__(network, "config", config)
+    return network
 
 
 def _first_size(root: Node, in_channels: int, fit: int, last: int) -> int:

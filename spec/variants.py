@@ -1,12 +1,10 @@
-"""The table of named networks, and config files that are written like its entries."""
+"""The table of named networks."""
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from spec.config import NetworkConfig
@@ -15,7 +13,6 @@ from spec.families import config_type
 from spec.network import Network, build
 
 Table = dict[str, Any]
-SUFFIXES = (".toml", ".json")
 DEFAULT_FAMILY = "densenet"  # of a file that names none
 
 
@@ -55,7 +52,7 @@ def published(name: str) -> list[Published]:
 
 def variant_config(name: str, **overrides: Any) -> NetworkConfig:
     """A variant's config with some fields replaced; a mapping replaces only the fields it names."""
-    return _config(_fields(_entry(name)), overrides, name)
+    return config_of(fields_of(_entry(name)), overrides, name)
 
 
 def variant(name: str, **overrides: Any) -> Network:
@@ -65,20 +62,6 @@ def variant(name: str, **overrides: Any) -> Network:
     a config that cannot be built.
     """
     return build(variant_config(name, **overrides), name)
-
-
-def load_config(source: str | Path, **overrides: Any) -> NetworkConfig:
-    """The config in a .toml or .json file, or of the variant of that name."""
-    if not _is_file(source):
-        return variant_config(str(source), **overrides)
-    return _config(_read(Path(source)), overrides, str(source))
-
-
-def load(source: str | Path, **overrides: Any) -> Network:
-    """The network in a .toml or .json config file, or of the variant of that name."""
-    config = load_config(source, **overrides)
-    name = Path(source).stem if _is_file(source) else str(source)
-    return build(config, name)
 
 
 def schema(family: str = DEFAULT_FAMILY) -> dict[str, Any]:
@@ -91,31 +74,21 @@ def schema(family: str = DEFAULT_FAMILY) -> dict[str, Any]:
     return schema
 
 
-def _is_file(source: str | Path) -> bool:
-    return Path(source).suffix in SUFFIXES
+def fields_of(table: Table) -> Table:
+    """The config fields of a table, the variants' or a file's: its own over those of the variant that it extends."""
+    own = {key: value for key, value in table.items() if key not in ("extends", "published")}
+    if "extends" not in table:
+        return own
+    return _merged(fields_of(_entry(table["extends"])), own)
 
 
-def _read(path: Path) -> Table:
-    """A config file's fields, those of the variant it extends included."""
-    parse = tomllib.loads if path.suffix == ".toml" else json.loads
-    if path.exists() and not path.is_file():
-        raise SpecError(f"{path} cannot be read: it is not a file")
+def config_of(fields: Table, overrides: Mapping[str, Any], source: str) -> NetworkConfig:
+    """The config of these fields, some replaced; errors name the source."""
+    merged = _merged(fields, overrides)
     try:
-        table = parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise SpecError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
-    except RecursionError:
-        raise SpecError(
-            f"{path} is nested more deeply than any config: write its fields as in densenet schema"
-        ) from None
-    if not isinstance(table, dict):
-        raise SpecError(f"{path} must hold a table of fields, found a {type(table).__name__}")
-    try:
-        return _fields(table)
+        return config_type(merged.get("family", DEFAULT_FAMILY))(**merged)
     except SpecError as error:
-        raise SpecError(f"{path}: extends: {error}") from None
+        raise SpecError(f"{source}: {error}") from None
 
 
 def _entry(name: str) -> Table:
@@ -125,14 +98,6 @@ def _entry(name: str) -> Table:
         raise SpecError(f"unknown variant {name!r}: {nearest(str(name), names())}") from None
 
 
-def _fields(table: Table) -> Table:
-    """The config fields of a table: its own over those of the variant that it extends."""
-    own = {key: value for key, value in table.items() if key not in ("extends", "published")}
-    if "extends" not in table:
-        return own
-    return _merged(_fields(_entry(table["extends"])), own)
-
-
 def _merged(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Table:
     """`fields` with `overrides`; where both are mappings, only what the override names changes."""
     merged = dict(fields)
@@ -140,11 +105,3 @@ def _merged(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Table:
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if both else value
     return merged
-
-
-def _config(fields: Table, overrides: Mapping[str, Any], source: str) -> NetworkConfig:
-    merged = _merged(fields, overrides)
-    try:
-        return config_type(merged.get("family", DEFAULT_FAMILY))(**merged)
-    except SpecError as error:
-        raise SpecError(f"{source}: {error}") from None

@@ -1,0 +1,229 @@
+"""The neutral file: one .safetensors that rebuilds a network with its weights, by itself and in any backend.
+
+Names and layouts are canonical (spec.parameters). The metadata of its header has the network's name and whole
+config, what is done to a photograph before, where the weights come from, and a digest of all values.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from spec import tensors
+from spec.config import NetworkConfig
+from spec.errors import SpecError
+from spec.families import config_type
+from spec.inference import infer, variant_of
+from spec.network import Network, build
+from spec.parameters import Weights, parameter_shapes
+from spec.preprocessing import Preprocessing
+from spec.shapes import Shapes
+from spec.weights import KINDS, check_shapes, check_weights
+
+FORMAT, VERSION = "densenet-reference", 1
+SUFFIX = ".safetensors"
+Value = TypeVar("Value")
+NOT_COMPUTED = ("dropout", "decay", "classifier_activation", "input_size", "num_classes", "in_channels")
+COUNTED = "num_batches_tracked"  # by PyTorch's batch norms: how often, which nothing here needs
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its weights: float32 or float64 arrays under canonical names.
+
+    `preprocessing` is None where it is not known; `provenance` says in words where the weights come from.
+    """
+
+    network: Network
+    weights: Weights = field(repr=False)
+    preprocessing: Preprocessing | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> str:
+        return str(next(iter(self.weights.values())).dtype)
+
+
+def save(
+    path: str | Path,
+    network: Network,
+    weights: Weights,
+    preprocessing: Preprocessing | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> None:
+    """Writes a neutral file, whole or not at all: `save("mine.safetensors", model.network, export_weights(model))`.
+
+    Raises SpecError for a network without a config, for weights that are not its own, and where nothing can be
+    written there.
+    """
+    if Path(path).suffix != SUFFIX:
+        raise SpecError(f"a neutral file's name ends in {SUFFIX}, found {str(path)!r}")
+    if network.config is None:
+        raise SpecError(f"{network.name} was made by hand: a neutral file needs the config that spec.build made it of")
+    if network.num_classes is None:
+        raise SpecError(f"{network.name} has no classifier: a neutral file is of a whole network")
+    first = next(iter(weights.values()), None) if isinstance(weights, Mapping) else None
+    dtype = str(getattr(first, "dtype", None))
+    check_weights(weights, parameter_shapes(network), dtype if dtype in KINDS else "float32")
+    ordered = {name: weights[name] for name in parameter_shapes(network)}
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(VERSION),
+        "name": network.name,
+        "config": network.config.model_dump_json(),
+        "sha256": tensors.digest(ordered.values()),
+        "provenance": json.dumps({"tool": tool(), **(provenance or {})}),
+    }
+    if preprocessing is not None:
+        _check_channels(path, preprocessing, network.in_channels)
+        metadata["preprocessing"] = preprocessing.model_dump_json()
+    tensors.write(path, ordered, metadata)
+
+
+def read(path: str | Path, config: NetworkConfig | None = None) -> Checkpoint:
+    """What a neutral file holds, checked as a whole: names, shapes, dtypes, values, digest.
+
+    A safetensors file that is no neutral one is read, too: as weights of the network of `config`, or of the one that
+    its names and shapes tell. Raises SpecError where anything does not fit.
+    """
+    header = tensors.read_header(path)
+    network = _network(header, config)
+    expected = parameter_shapes(network)
+    try:
+        check_shapes(_own(header), expected)
+        weights, found = tensors.read_arrays(header, list(expected))
+        check_weights(weights, expected, str(next(iter(weights.values())).dtype))
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+    if not is_neutral(header):
+        return Checkpoint(network, weights)
+    if header.metadata.get("sha256") != found:
+        raise SpecError(f"{path} is damaged: its values are not those that its digest was taken of")
+    return Checkpoint(network, weights, _preprocessing(header, network.in_channels), _table(header, "provenance"))
+
+
+def read_weights(path: str | Path, network: Network) -> Weights:
+    """{name: array} of a .safetensors file that `network` is to have, which may leave some aside.
+
+    Raises SpecError for a neutral file of a network that computes something else with them.
+    """
+    if Path(path).suffix != SUFFIX:
+        raise SpecError(
+            f"weights must be the path of a {SUFFIX} file with canonical names, found {str(path)!r}: "
+            "no weights are hosted or downloaded, and densenet port makes such a file of others"
+        )
+    header = tensors.read_header(path)
+    if not is_neutral(header):
+        return tensors.read_arrays(header, list(_own(header)))[0]
+    checkpoint = read(path)
+    own, asked = (each.model_dump() if each else {} for each in (checkpoint.network.config, network.config))
+    for name in (name for name in own if name not in NOT_COMPUTED and asked.get(name, own[name]) != own[name]):
+        raise SpecError(
+            f"{path} is of a network with {name}={own[name]!r}, this one has {asked[name]!r}: "
+            f"set {name}, or use from_file, which builds the network of the file"
+        )
+    return checkpoint.weights
+
+
+def read_config(path: str | Path) -> tuple[str, NetworkConfig]:
+    """The name and config of the network that a file is of, from its header alone; raises SpecError as read does."""
+    return _told(tensors.read_header(path))
+
+
+def without_prefix(named: Mapping[str, Value]) -> dict[str, Value]:
+    """The items under their names without what all of these begin with, such as `module.` of DataParallel.
+
+    `features` stays: it is all that a network without its classifier has.
+    """
+    first = {name.partition(".")[0] for name in named}
+    while len(first) == 1 and all("." in name for name in named) and first != {"features"}:
+        named = {name.partition(".")[2]: value for name, value in named.items()}
+        first = {name.partition(".")[0] for name in named}
+    return dict(named)
+
+
+def tool() -> str:
+    """This package and its version."""
+    try:
+        return f"densenet-reference {version('densenet-reference')}"
+    except PackageNotFoundError:
+        return "densenet-reference"
+
+
+def _told(header: tensors.Header) -> tuple[str, NetworkConfig]:
+    if is_neutral(header):
+        return header.metadata.get("name", header.path.stem), _config(header)
+    try:
+        config = infer(_own(header))
+    except SpecError as error:
+        raise SpecError(f"{header.path}: {error}") from None
+    return variant_of(config) or header.path.stem, config
+
+
+def _network(header: tensors.Header, config: NetworkConfig | None) -> Network:
+    if config is None:
+        name, config = _told(header)
+    elif is_neutral(header):
+        raise SpecError(f"{header.path} says itself which network it is of: name no other")
+    else:
+        name = variant_of(config) or header.path.stem
+    try:
+        return build(config, name)
+    except SpecError as error:
+        raise SpecError(f"{header.path}: {error}") from None
+
+
+def _own(header: tensors.Header) -> Shapes:
+    """The shapes of all tensors that a network can have."""
+    return {name: shape for name, shape in header.shapes.items() if name.rpartition(".")[2] != COUNTED}
+
+
+def is_neutral(header: tensors.Header) -> bool:
+    """Whether the file says that it was written by `save`."""
+    return header.metadata.get("format") == FORMAT
+
+
+def _config(header: tensors.Header) -> NetworkConfig:
+    written = header.metadata.get("format_version")
+    if written != str(VERSION):
+        raise SpecError(
+            f"{header.path} is of format version {written}, this is {tool()}, which reads version {VERSION}"
+        )
+    fields = _table(header, "config")
+    try:
+        return config_type(fields.get("family"))(**fields)
+    except SpecError as error:
+        raise SpecError(f"{header.path}: config: {error}") from None
+
+
+def _preprocessing(header: tensors.Header, channels: int) -> Preprocessing | None:
+    fields = _table(header, "preprocessing")
+    if not fields:
+        return None
+    try:
+        found = Preprocessing(**fields)
+    except SpecError as error:
+        raise SpecError(f"{header.path}: preprocessing: {error}") from None
+    _check_channels(header.path, found, channels)
+    return found
+
+
+def _check_channels(path: str | Path, preprocessing: Preprocessing, channels: int) -> None:
+    count = len(preprocessing.mean)
+    if count != channels:
+        raise SpecError(
+            f"{path}: preprocessing: mean should have an entry for each of {channels} channels, found {count}"
+        )
+
+
+def _table(header: tensors.Header, key: str) -> dict[str, Any]:
+    """What the metadata has under a key, as JSON; empty where it has nothing."""
+    try:
+        table = json.loads(header.metadata.get(key, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{header.path}: the {key} in its header is not valid JSON: {str(error)[:80]}") from None
+    if not isinstance(table, dict):
+        raise SpecError(f"{header.path}: the {key} in its header should be a table, found a {type(table).__name__}")
+    return table
