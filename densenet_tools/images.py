@@ -4,30 +4,46 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from PIL import Image, ImageOps
 
 import spec
 
-# Of ImageNet, in RGB, for values in [0, 1]: what every published DenseNet was trained with.
-MEAN = np.array([0.485, 0.456, 0.406])
-STD = np.array([0.229, 0.224, 0.225])
+IMAGENET = spec.Preprocessing()
+RESAMPLING = {name: Image.Resampling[name.upper()] for name in get_args(spec.preprocessing.Interpolation)}
 MARGIN = 8 / 7  # 256 / 224: how much larger than the crop the photograph is scaled to be
 
 
-def load(paths: Sequence[Path], count: int, shape: tuple[int, int, int]) -> np.ndarray:
+def prepare(path: Path, preprocessing: spec.Preprocessing) -> np.ndarray:
+    """One photograph (C, H, W) in float64, as the network whose weights the preprocessing belongs to takes it."""
+    photograph, size, resize = _open(path), preprocessing.size, preprocessing.resize
+    how = RESAMPLING[preprocessing.interpolation]
+    if resize is None:
+        return _normalized(photograph.resize((size, size), how), len(preprocessing.mean), preprocessing)
+    shorter = min(photograph.size)
+    width, height = (resize * side // shorter for side in photograph.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    crop = photograph.resize((width, height), how).crop((left, top, left + size, top + size))
+    return _normalized(crop, len(preprocessing.mean), preprocessing)
+
+
+def load(
+    paths: Sequence[Path], count: int, shape: tuple[int, ...], preprocessing: spec.Preprocessing | None = None
+) -> np.ndarray:
     """`count` images (N, C, H, W) in float64, taken from the photographs in turn.
 
     The first crop of each photograph is central, later ones are shifted and mirrored, always in the
     same way. One channel means gray; beyond three, red, green and blue repeat. Values are dithered by up to
     half a gray level, always alike: photographs have patches of equal values, and a max pool over equal
-    values has no one gradient.
+    values has no one gradient. Colors are scaled as `preprocessing` says, else as is done for ImageNet.
     """
     photographs = [_open(path) for path in paths]
     crops = [_crop(photographs[i % len(paths)], i // len(paths), shape[1:]) for i in range(count)]
-    images = np.stack([_normalized(crop, shape[0]) for crop in crops])
-    return images + np.random.default_rng(0).uniform(-0.5, 0.5, images.shape) / 255 / STD.mean()
+    own = preprocessing or IMAGENET
+    images = np.stack([_normalized(crop, shape[0], own) for crop in crops])
+    return images + np.random.default_rng(0).uniform(-0.5, 0.5, images.shape) * own.scale / np.mean(own.std)
 
 
 def sample() -> Path:
@@ -72,10 +88,13 @@ def _crop(photograph: Image.Image, index: int, size: tuple[int, ...]) -> Image.I
     return ImageOps.mirror(crop) if index % 2 else crop
 
 
-def _normalized(crop: Image.Image, channels: int) -> np.ndarray:
-    """(C, H, W)."""
+def _normalized(image: Image.Image, channels: int, preprocessing: spec.Preprocessing) -> np.ndarray:
+    """(C, H, W): gray where there is one channel; beyond three, red, green and blue repeat."""
+    mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+    turn = np.arange(channels) % 3
     if channels == 1:
-        gray = np.asarray(crop.convert("L"), dtype=np.float64)[None] / 255
-        return (gray - MEAN.mean()) / STD.mean()
-    colors = (np.asarray(crop, dtype=np.float64) / 255 - MEAN) / STD
-    return colors.transpose(2, 0, 1)[np.arange(channels) % 3]
+        gray = np.asarray(image.convert("L"), dtype=np.float64)[None] * preprocessing.scale
+        return (gray - mean.mean()) / std.mean()
+    colors = np.asarray(image, dtype=np.float64)[..., :: -1 if preprocessing.channel_order == "BGR" else 1]
+    each = np.arange(channels) % len(mean)
+    return ((colors[..., turn] * preprocessing.scale - mean[each]) / std[each]).transpose(2, 0, 1)

@@ -5,13 +5,15 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from cyclopts import App, CycloptsError
 
 import spec
-from densenet_tools.commands import compare, list as list_, parity, schema, show
+from densenet_tools.commands import compare, list as list_, parity, port, schema, show
 
 app = App(
     name="densenet",
@@ -24,13 +26,16 @@ app.command(list_.list_, name="list")
 app.command(show.show)
 app.command(parity.parity)
 app.command(compare.compare)
+app.command(port.port)
 app.command(schema.schema)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # warnings and errors only
+    shown = warnings.showwarning
     try:
+        warnings.showwarning = _warned(shown)
         return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except (CycloptsError, spec.SpecError) as error:
         print(f"densenet: {_line(error)}", file=sys.stderr)
@@ -44,6 +49,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"{type(error).__name__}: {_line(error)}"
         print(f"densenet: internal error: {what}; set DENSENET_TRACEBACK=1 for the traceback", file=sys.stderr)
         return 3
+    finally:
+        warnings.showwarning = shown
+
+
+def _warned(shown: Callable[..., None]) -> Callable[..., None]:
+    """Says ours as errors are said, others as before."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, spec.SpecWarning):
+            print(f"densenet: {message}", file=sys.stderr)
+        else:
+            shown(message, category, *where)
+
+    return show
 
 
 def _line(error: Exception) -> str:

@@ -46,6 +46,16 @@ def overrides(settings: Sequence[str]) -> dict[str, Any]:
     return fields
 
 
+def opened(source: str, settings: Sequence[str] | None) -> tuple[spec.Network, spec.Checkpoint | None]:
+    """A network by its name or file, and what a file holds besides: weights and preprocessing."""
+    if not spec.holds_weights(source):
+        return spec.load(source, **overrides(settings or [])), None
+    if settings:
+        raise spec.SpecError(f"{source} has the weights of the network that it is of: leave --set out")
+    checkpoint = spec.open(source)
+    return checkpoint.network, checkpoint
+
+
 def input_shape(text: str) -> tuple[int, int, int]:
     """`3x224x224` as (C, H, W)."""
     match = re.fullmatch(r"(\d{1,6})x(\d{1,6})x(\d{1,6})", text)

@@ -1,11 +1,10 @@
 """Files that a command writes: whole or not at all, and never over what it reads."""
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import spec
+from spec.files import replacing
 
 
 def check(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
@@ -37,20 +36,7 @@ def write(path: Path, content: str | bytes) -> None:
         if target.exists() and not target.is_file():
             target.write_bytes(content)  # a pipe or a device is not replaced
         else:
-            _replace(target, content)
+            with replacing(path) as beside:
+                beside.write_bytes(content)
     except OSError as error:
         raise spec.SpecError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def _replace(target: Path, content: bytes) -> None:
-    beside = target.with_name(f".{target.name}.{uuid4().hex}")
-    try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            os.chmod(beside, target.stat().st_mode)
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from spec.shapes import by
 
 
 def parity(
-    *networks: Annotated[str, Parameter(help="Variants' names, or config files; default: densenet121.")],
+    *networks: Annotated[str, Parameter(help="Variants, config files, or .safetensors files; default: densenet121.")],
     dtype: Annotated[Literal["float32", "float64"], Parameter(help="What the backends compute in.")] = "float32",
     backends_: arguments.Backends = None,
     images: Annotated[
@@ -42,7 +42,8 @@ def parity(
 ) -> int:
     """Compare every backend's logits with those of the NumPy reference, on photographs.
 
-    All get the same weights, with random running statistics. The reference computes in float64.
+    All get the same weights: those of a .safetensors file, else random ones, with random running statistics. The
+    reference computes in float64.
     Exit 0 when all agree, 1 when one does not, naming the first layer that departs.
 
     Example: densenet parity densenet121 se_densenet121 --dtype float64
@@ -58,15 +59,18 @@ def parity(
     paths = images or [photographs.sample()]
     chosen = spec.names() if all_ else networks or ("densenet121",)
     files.check({"--json": json_file, "--html": html}, [*paths, *map(Path, chosen)])
-    nets = [spec.load(network, **arguments.overrides(set_ or [])) for network in chosen]
+    opened = [arguments.opened(network, set_) for network in chosen]
+    nets = [network for network, _ in opened]
     shapes = [arguments.input_shape(input) if input else net.input_shape for net in nets]
     for net, shape in zip(nets, shapes):
         net.check_input_shape(shape)
         memory.check(net, shape, batch, each=8 + np.dtype(dtype).itemsize, layers=len(checks) > 1)  # 8: the reference
     verdicts: list[Verdict] = []
-    for done, (net, shape) in enumerate(zip(nets, shapes)):
+    for done, ((net, checkpoint), shape) in enumerate(zip(opened, shapes)):
+        preprocessing, weights = (checkpoint.preprocessing, checkpoint.weights) if checkpoint else (None, None)
         with progress.bar(net.name, done, of=len(nets)):
-            found = verify(net, runners, photographs.load(paths, batch, shape), dtype, seed, checks)
+            batch_of = photographs.load(paths, batch, shape, preprocessing)
+            found = verify(net, runners, batch_of, dtype, seed, checks, weights)
         title = f"{net.name}  {dtype}  {batch} x {by(shape)}  tolerance {OUTPUTS[dtype]:.0e} relative"
         tables.show(tables.parity_table(title, found))
         verdicts += found

@@ -36,15 +36,18 @@ def verify(
     dtype: str = "float32",
     seed: int = 0,
     checks: Iterable[str] = ("logits",),
+    weights: spec.Weights | None = None,
 ) -> list[Verdict]:
-    """One verdict for each runner; weights are drawn from `seed`, running statistics included.
+    """One verdict for each runner; weights are drawn from `seed`, running statistics included, unless given.
 
     `checks` are some of logits, layers and gradients. Gradients are those of the mean cross-entropy of the
     labels 0, 1, 2 ... in one training-mode pass without dropout, whose loss and running statistics are
     compared too.
     """
     images = images.astype(dtype)  # rounded once, so that the reference sees what the backends see
-    weights = spec.randomize(spec.initialize(network, seed, np.dtype(dtype).type), seed)
+    if weights is None:
+        weights = spec.randomize(spec.initialize(network, seed, np.dtype(dtype).type), seed)
+    weights = {name: array.astype(dtype, copy=False) for name, array in weights.items()}
     exact = {name: array.astype("float64", copy=False) for name, array in weights.items()}
     reference = _Run(network, Runner("numpy"), "float64", exact, images)
     verdicts = []
