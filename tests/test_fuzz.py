@@ -2,8 +2,12 @@
 
 import io
 import json
+import os
 import resource
+import warnings
+import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -15,6 +19,8 @@ from densenet_tools import images as photographs
 from densenet_tools.commands.app import main
 from spec.families import CONFIGS
 from tests.cases import small
+from tests.porting.support import params
+from tests.support import require
 
 pytestmark = pytest.mark.slow
 MORE = 4 * 2**30  # bytes that a test may take on top of what the process has
@@ -157,3 +163,74 @@ def test_a_photograph_is_read_or_refused_in_one_sentence(folder, kind, mode):
             assert np.isfinite(found).all()
 
     fuzz()
+
+
+def bytes_of(write) -> bytes:
+    """What it writes to a path."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "x.safetensors"
+        write(path)
+        return path.read_bytes()
+
+
+def keras_3(path: Path) -> None:
+    """A layer as Keras 3 writes it, and an attribute."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        variables = file.create_group("layers/conv2d/vars")
+        variables.attrs["name"] = "features.conv0"
+        variables["0"], variables["1"] = np.ones((3, 3, 3, 2), "f4"), np.ones(2, "f4")
+
+
+def legacy_keras(path: Path) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"conv1/conv"]
+        file.create_group("conv1/conv").attrs["weight_names"] = [b"conv1/conv/kernel:0"]
+        file["conv1/conv/conv1/conv/kernel:0"] = np.ones((3, 3, 3, 2), "f4")
+
+
+def archive_of_keras(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.weights.h5", bytes_of(keras_3))
+
+
+TINY = small(block_config=[1], growth_rate=1, stem={"channels": 1})
+FILES = {
+    "neutral": (".safetensors", bytes_of(lambda path: spec.save(path, TINY, spec.initialize(TINY, 0)))),
+    "plain": (".safetensors", weights_file()),
+    "params": (".params", params(spec.initialize(TINY, 0))),
+    "h5": (".weights.h5", bytes_of(keras_3)),
+    "legacy h5": (".h5", bytes_of(legacy_keras)),
+    "keras": (".keras", bytes_of(archive_of_keras)),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_of_any_kind_is_ported_or_refused_in_one_sentence(folder, capsys, kind):
+    """No framework is needed for these, which is why they may be damaged in any way."""
+    suffix, whole = FILES[kind]
+
+    @bounded
+    @given(content=damaged(whole))
+    def fuzz(content):
+        Path(f"x{suffix}").write_bytes(content)
+        with warnings.catch_warnings(action="ignore"):  # that float16 was read as float32
+            written = answers(["port", f"x{suffix}", "out.safetensors", "--no-verify"], capsys)
+        assert sorted(os.listdir()) == (["out.safetensors"] if written else []) + [f"x{suffix}"]
+        Path("out.safetensors").unlink(missing_ok=True)
+
+    fuzz()
+
+
+@bounded
+@given(content=st.data())
+def test_a_checkpoint_is_ported_or_refused_in_one_sentence(folder, capsys, content):
+    torch = require("torch") and __import__("torch")
+    file = io.BytesIO()
+    state = {name: torch.from_numpy(array) for name, array in spec.initialize(TINY, 0).items()}
+    torch.save({"state_dict": state}, file, _use_new_zipfile_serialization=content.draw(st.booleans()))
+    Path("x.pt").write_bytes(content.draw(damaged(file.getvalue())))
+    answers(["port", "x.pt", "out.safetensors", "--no-verify"], capsys)

@@ -236,10 +236,8 @@ def header(text: bytes) -> bytes:
 
 
 BAD_FILES = {
-    "bfloat16": (header(b'{"a":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}') + b"\0\0", "found a is BF16"),
-    "float8": (header(b'{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}') + b"\0", "found a is F8_E4M3"),
-    "float16": (header(b'{"a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}') + b"\0\0", "found a is F16"),
-    "integers": (header(b'{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}') + b"\0" * 8, "found a is I64"),
+    "float8": (header(b'{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}') + b"\0", "found a of F8_E4M3"),
+    "integers": (header(b'{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}') + b"\0" * 8, "found a of I64"),
     "nothing": (b"", "is not a readable safetensors file"),
     "a pickle": (b"\x80\x04K\x01.", "is not a readable safetensors file"),
     "a huge header": (struct.pack("<Q", 2**62), "is not a readable safetensors file"),
@@ -262,16 +260,17 @@ def test_a_file_of_weights_that_is_none_is_refused_in_one_sentence(tmp_path, cas
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
     with pytest.raises(spec.SpecError) as error:
-        spec.read_weights(path)
+        spec.read_weights(path, NETWORK)
     assert str(error.value).startswith(str(path))
     assert sentence in str(error.value)
 
 
 def test_a_file_of_weights_is_read_and_a_folder_is_none(tmp_path):
-    assert all((array == WEIGHTS[name]).all() for name, array in spec.read_weights(saved(tmp_path)).items())
+    found = spec.read_weights(saved(tmp_path), NETWORK)
+    assert all((array == WEIGHTS[name]).all() for name, array in found.items())
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(spec.SpecError, match="is not a readable safetensors file"):
-        spec.read_weights(tmp_path / "folder.safetensors")
+    with pytest.raises(spec.SpecError, match="cannot be read: it is not a file"):
+        spec.read_weights(tmp_path / "folder.safetensors", NETWORK)
 
 
 SMALLEST = {"growth_rate": 4, "block_config": [1, 1], "input_size": 16}
@@ -291,20 +290,15 @@ def checkpoint_faults(torch) -> dict:
             lambda s: {name: -t if name.endswith("running_var") else t for name, t in s.items()},
             "features.denseblock1.denselayer1.norm1.running_var has a variance below 0",
         ),
-        "other keys": (lambda s: {f"module.{name}": t for name, t in s.items()}, "missing features.conv0.weight"),
+        "other keys": (lambda s: {f"x{name}": t for name, t in s.items()}, "missing features.conv0.weight"),
         "one key less": (lambda s: {name: t for name, t in s.items() if name != kernel}, f"missing {kernel}"),
         "one key more": (lambda s: s | {"extra": s[kernel]}, "unexpected extra"),
         "another shape": (lambda s: s | {kernel: s[kernel][:1]}, f"{kernel} has shape (1, 3, 3, 3)"),
         "a list inside": (lambda s: s | {kernel: s[kernel].tolist()}, f"{FLOATS} {kernel} is list"),
         "None inside": (lambda s: s | {kernel: None}, f"{FLOATS} {kernel} is NoneType"),
         "integers": (lambda s: s | {kernel: s[kernel].int()}, f"{FLOATS} {kernel} is int32"),
-        "bfloat16": (floats(lambda t: t.bfloat16()), f"{FLOATS} {kernel} is bfloat16"),
-        "float16": (floats(lambda t: t.half()), f"{FLOATS} {kernel} is float16"),
         "float64": (floats(lambda t: t.double()), f"{kernel} is float64 and the model float32, convert it"),
-        "a training state": (
-            lambda s: {"state_dict": s, "epoch": 3},
-            f"{FLOATS} state_dict is OrderedDict, epoch is int",
-        ),
+        "a training state": (lambda s: {"weights": s, "epoch": 3}, f"{FLOATS} weights is OrderedDict, epoch is int"),
         "a list": (lambda s: list(s.values()), "must hold tensors by name, found a list: save a state_dict()"),
         "a tensor": (lambda s: s[kernel], "must hold tensors by name, found a Tensor: save a state_dict()"),
         "numbers for names": (lambda s: dict(enumerate(s.values())), "must hold tensors by name, found a dict"),

@@ -12,12 +12,12 @@ from pathlib import Path
 # Topics in the order in which they kill most in least time; a file that does not exist is left out.
 SPEC = (
     "config shapes tree builders reference parity variants tables counts controls training live dropout interop "
-    "hostile hostile_arrays tolerance random backends side_by_side images threads survivors gradients"
+    "porting hostile hostile_arrays tolerance random backends side_by_side images threads survivors gradients"
 )
 COMPARISON = "tree parity tolerance controls training tables reference cli gradients hostile images backends"
 BACKEND = (
     "side_by_side shapes parity training controls interop counts gradients dropout live builders threads backends "
-    "hostile_arrays random"
+    "porting hostile_arrays random"
 )
 # Variants of the published size, and the reference's gradients by finite differences, which take seconds each.
 LARGE = (
@@ -39,7 +39,7 @@ class Stage:
     names: str
 
     def command(self, tree: Path) -> list[str]:
-        paths = [f"tests/test_{topic}.py" for topic in self.topics.split()]
+        paths = [path for topic in self.topics.split() for path in (f"tests/test_{topic}.py", f"tests/{topic}")]
         files = [path for path in paths if (tree / path).exists()]
         options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", f"--basetemp={tree}.temporary"]
         limited = ["sh", "-c", f'ulimit -v {MEMORY}; exec "$@"', "sh"]
