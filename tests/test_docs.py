@@ -1,0 +1,130 @@
+"""docs/porting.md does what it says: its tables are current, and its commands and code run as written, in turn."""
+
+import contextlib
+import io
+import re
+import runpy
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import spec
+from densenet_tools.commands.app import main
+from tests.support import FRAMEWORKS, loaded, require
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "porting.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(console|python)\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+PROMPT = "$ densenet "
+MEASURED = re.compile(r"\d\.\d+e[+-]\d\d|\b\d+\.\d\d\b")  # differences and seconds
+EXACT = "0.0e+00"  # that of the reference from itself
+
+
+@dataclass
+class Command:
+    """One command of the page, with the output that stands below it; `...` is for any lines."""
+
+    line: str
+    shown: list[str]
+
+    @property
+    def status(self) -> int:
+        """2 where what is shown is a refusal."""
+        return 2 if self.shown and self.shown[0].startswith("densenet: ") else 0
+
+
+def commands(block: str) -> list[Command]:
+    """The commands of a console block."""
+    found: list[Command] = []
+    for line in filter(None, map(str.rstrip, block.splitlines())):
+        if line.startswith(PROMPT):
+            found.append(Command(line, []))
+        else:
+            found[-1].shown.append(line)
+    return found
+
+
+COMMANDS = [command for language, block in BLOCKS if language == "console" for command in commands(block)]
+
+
+def test_commands_and_code_do_what_the_page_shows(tmp_path, monkeypatch):
+    """All of them, in the page's order, in one folder; in one test, as they need what those before them wrote."""
+    for name in FRAMEWORKS:
+        require(name)
+    monkeypatch.chdir(tmp_path)
+    torch, network = require("torch"), spec.variant("densenet121")
+    weights = spec.randomize(spec.initialize(network, 0), 0)
+    torch.save("densenet121.pth", loaded(torch, network, weights))
+    names: dict[str, Any] = {}
+    for language, block in BLOCKS:
+        if language == "python":
+            exec(block, names)
+            continue
+        for command in commands(block):
+            status, lines = run(command.line)
+            assert (status, in_turn(command.shown, lines)) == (command.status, True), "\n".join([command.line, *lines])
+    assert names["model"].network == names["checkpoint"].network == network
+    assert names["checkpoint"].preprocessing == spec.Preprocessing()
+    assert names["logits"].shape == (1, 1000)
+    for file in ("densenet121.safetensors", "mine.safetensors"):
+        found = spec.open(file).weights
+        assert all((found[name] == array).all() for name, array in weights.items())
+
+
+def run(line: str) -> tuple[int, list[str]]:
+    """The exit status of a command, and the lines that it prints."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        status = main(shlex.split(line.removeprefix("$ "))[1:])
+    return status, [line.rstrip() for line in output.getvalue().splitlines() if line.strip()]
+
+
+def in_turn(shown: list[str], lines: list[str]) -> bool:
+    """Whether the lines are those shown, but for measured figures; `...` stands for any number of them."""
+    pattern = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(figures_out(line)) + r"\n" for line in shown)
+    return re.fullmatch(pattern, "".join(f"{figures_out(line)}\n" for line in lines)) is not None
+
+
+def figures_out(line: str) -> str:
+    """A line with `#` for what is measured anew each time."""
+    return MEASURED.sub(lambda match: EXACT if match[0] == EXACT else "#", line)
+
+
+def test_a_line_that_is_not_printed_is_noticed():
+    assert in_turn(["a 1.0e-06", "...", "c 0.0e+00"], ["a 2.0e-07", "b", "b", "c 0.0e+00"])
+    assert not in_turn(["a", "c"], ["a", "b", "c"])
+    assert not in_turn(["...", "b"], ["a", "b", "c"])
+    assert not in_turn(["a 0.0e+00"], ["a 1.0e-07"])
+
+
+def test_the_page_has_a_walk_from_torchvision_to_the_others():
+    destinations = [shlex.split(command.line)[4] for command in COMMANDS if command.status == 0]
+    assert destinations[:3] == ["densenet121.safetensors", "densenet121.keras", "densenet121.params"]
+
+
+@pytest.fixture(scope="module")
+def tables():
+    for name in FRAMEWORKS:
+        require(name)
+    return runpy.run_path(str(DOCS / "tables.py"))
+
+
+def test_tables_are_current(tables):
+    assert tables["main"](["--check"]) == 0, "python docs/tables.py writes them"
+
+
+def test_a_table_that_is_not_current_is_noticed(tables):
+    stale = PAGE.replace("`conv1_conv`", "`conv1_convolution`")
+    assert stale != PAGE
+    assert tables["current"](stale) == PAGE
+    with pytest.raises(ValueError, match="stands 0 times"):
+        tables["current"](PAGE.replace("<!-- generated: names -->", ""))
+
+
+def test_links_on_the_page_are_to_files_that_there_are():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", PAGE) if not link.startswith(("https://", "#"))]
+    assert links
+    assert [link for link in links if not (DOCS / link).exists()] == []
