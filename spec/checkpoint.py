@@ -5,7 +5,8 @@ config, what is done to a photograph before, where the weights come from, and a 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +25,7 @@ from spec.weights import KINDS, check_shapes, check_weights
 
 FORMAT, VERSION = "densenet-reference", 1
 SUFFIX = ".safetensors"
+LONGEST_NAME = 200
 Value = TypeVar("Value")
 NOT_COMPUTED = ("dropout", "decay", "classifier_activation", "input_size", "num_classes", "in_channels")
 COUNTED = "num_batches_tracked"  # by PyTorch's batch norms: how often, which nothing here needs
@@ -91,12 +93,11 @@ def read(path: str | Path, config: NetworkConfig | None = None) -> Checkpoint:
     header = tensors.read_header(path)
     network = _network(header, config)
     expected = parameter_shapes(network)
-    try:
+    with _named(path):
         check_shapes(_own(header), expected)
-        weights, found = tensors.read_arrays(header, list(expected))
+    weights, found = tensors.read_arrays(header, list(expected))
+    with _named(path):
         check_weights(weights, expected, str(next(iter(weights.values())).dtype))
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
     if not is_neutral(header):
         return Checkpoint(network, weights)
     if header.metadata.get("sha256") != found:
@@ -152,13 +153,23 @@ def tool() -> str:
         return "densenet-reference"
 
 
+@contextmanager
+def _named(place: str | Path) -> Iterator[None]:
+    """Puts the file, or the place in it, before what is said of what it holds."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{place}: {error}") from None
+
+
 def _told(header: tensors.Header) -> tuple[str, NetworkConfig]:
     if is_neutral(header):
-        return header.metadata.get("name", header.path.stem), _config(header)
-    try:
+        name = header.metadata.get("name", header.path.stem)
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            raise SpecError(f"{header.path}: the name in its header should be a line of at most {LONGEST_NAME} letters")
+        return name, _config(header)
+    with _named(header.path):
         config = infer(_own(header))
-    except SpecError as error:
-        raise SpecError(f"{header.path}: {error}") from None
     return variant_of(config) or header.path.stem, config
 
 
@@ -169,10 +180,8 @@ def _network(header: tensors.Header, config: NetworkConfig | None) -> Network:
         raise SpecError(f"{header.path} says itself which network it is of: name no other")
     else:
         name = variant_of(config) or header.path.stem
-    try:
+    with _named(header.path):
         return build(config, name)
-    except SpecError as error:
-        raise SpecError(f"{header.path}: {error}") from None
 
 
 def _own(header: tensors.Header) -> Shapes:
@@ -192,20 +201,16 @@ def _config(header: tensors.Header) -> NetworkConfig:
             f"{header.path} is of format version {written}, this is {tool()}, which reads version {VERSION}"
         )
     fields = _table(header, "config")
-    try:
+    with _named(f"{header.path}: config"):
         return config_type(fields.get("family"))(**fields)
-    except SpecError as error:
-        raise SpecError(f"{header.path}: config: {error}") from None
 
 
 def _preprocessing(header: tensors.Header, channels: int) -> Preprocessing | None:
     fields = _table(header, "preprocessing")
     if not fields:
         return None
-    try:
+    with _named(f"{header.path}: preprocessing"):
         found = Preprocessing(**fields)
-    except SpecError as error:
-        raise SpecError(f"{header.path}: preprocessing: {error}") from None
     _check_channels(header.path, found, channels)
     return found
 

@@ -177,6 +177,7 @@ FOREIGN = {
     r"classifier\.1\.weight": "torchvision's AlexNet is the one of Krizhevsky 2014, with 64 channels in its first "
     "convolution, the spec's that of the 2012 paper, with 96",
     r"layer1\.0\.conv3\.": "it is a ResNet of bottleneck blocks, the spec's is of basic ones: ResNet-18 and ResNet-34",
+    r"stack\d+_block\d+_": "keras-hub's DenseNet pads its stem SAME, by 2 and 3 pixels, the spec's by 3 on each side",
     r"features\.\d+\.running_mean": "it is a VGG with batch norms, the spec's VGG has none",
 }
 

@@ -17,10 +17,8 @@ from spec.shapes import Shapes
 
 Arrays = dict[str, np.ndarray]
 FLOATS: dict[str, np.dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-NARROW: dict[str, np.dtype] = {
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),
-}  # NumPy has no bfloat16: its bits are a float32's upper half
+# NumPy has no bfloat16: its bits are a float32's upper half.
+NARROW: dict[str, np.dtype] = {"F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
 DTYPES = FLOATS | NARROW
 LONGEST = 2**24  # bytes of a header: a hundred times that of the largest network
 

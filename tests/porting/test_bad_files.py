@@ -192,6 +192,10 @@ NEUTRAL: dict[str, tuple[Write, str]] = {
         metadata(config=json.dumps(NETWORK.config.model_dump() | {"growth_rate": 10**8, "block_config": [1]})),
         "weights do not fit, nothing was loaded",
     ),
+    "a name that colors the terminal": (
+        metadata(name="\x1b[31mred"),
+        "the name in its header should be a line of at most 200 letters",
+    ),
     "a preprocessing that is none": (
         metadata(preprocessing='{"scale": -1}'),
         "preprocessing: scale: should be greater than 0, found -1",
