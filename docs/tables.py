@@ -20,8 +20,8 @@ from densenet_tools.porting import check_writable, convert, names as naming
 from densenet_tools.porting.formats import SUFFIXES, Format
 from densenet_tools.porting.peers import BLOCKS, FIXED, check_peer
 from densenet_tools.porting.port import PUBLISHED
-from densenet_tools.porting.read import FROM_KERAS, IMAGENET, OF_APPLICATIONS, READERS
-from densenet_tools.porting.write import TO_KERAS
+from densenet_tools.porting.readers import FROM_KERAS, IMAGENET, OF_APPLICATIONS, READERS
+from densenet_tools.porting.writers import TO_KERAS
 from spec import layers, tensors
 from spec.inference import infer
 from spec.variants import config_of

@@ -2,6 +2,6 @@
 
 from densenet_tools.porting.formats import Format, format_of
 from densenet_tools.porting.port import Comparison, Ported, compare, convert
-from densenet_tools.porting.write import check_writable, write
+from densenet_tools.porting.writers import check_writable, write
 
 __all__ = ["Comparison", "Format", "Ported", "check_writable", "compare", "convert", "format_of", "write"]

@@ -17,8 +17,8 @@ from densenet_tools.parity.verdict import sentence
 from densenet_tools.porting.adapt import adapted, with_eps
 from densenet_tools.porting.formats import Format
 from densenet_tools.porting.peers import FIXED
-from densenet_tools.porting.read import IMAGENET, Found, read
-from densenet_tools.porting.write import opened
+from densenet_tools.porting.readers import IMAGENET, Found, read
+from densenet_tools.porting.writers import opened
 from spec import reference
 from spec.inference import alike, infer, variant_of
 from spec.variants import config_of, variant_config

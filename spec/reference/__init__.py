@@ -3,7 +3,7 @@
 Slow and plain on purpose. It has the functions of a backend, in the same order.
 """
 
-from spec.reference.files import from_file as from_file
+from spec.reference.files import from_file as from_file, save as save
 from spec.reference.interop import (
     EXECUTORS as EXECUTORS,
     RUNNING_UPDATE as RUNNING_UPDATE,

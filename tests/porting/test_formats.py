@@ -18,7 +18,7 @@ from densenet_tools.parity.differences import difference
 from densenet_tools.parity.tolerance import OUTPUTS
 from densenet_tools.porting import Format, port
 from densenet_tools.porting.names import IMPLEMENTATIONS, LAYERS, canonical_layers, foreign_name
-from densenet_tools.porting.read import read
+from densenet_tools.porting.readers import read
 from tests.cases import SMALL
 from tests.porting.support import FIELDS, NETWORK, images_of, listing, logits, params, same, tiny, weights_of
 from tests.support import FRAMEWORKS, require

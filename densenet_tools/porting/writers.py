@@ -13,7 +13,7 @@ from densenet_tools.porting.hdf5 import Layers, write_keras
 from densenet_tools.porting.names import GLUON, KERAS, LAYERS, foreign_name
 from densenet_tools.porting.params import write_params
 from densenet_tools.porting.peers import check_peer
-from densenet_tools.porting.read import read
+from densenet_tools.porting.readers import read
 from spec.blocks import Inception
 from spec.families.densenet import DenseNetConfig
 from spec.files import replacing
