@@ -186,6 +186,7 @@ class TestSafetensors:
             "w.safetensors": "is not a readable safetensors file",
             "absent.safetensors": "absent.safetensors does not exist",
             "w.pkl": r"must be the path of a \.safetensors file with canonical names, found .*w\.pkl",
+            "w.weights": r"must be the path of a \.safetensors file with canonical names, found .*w\.weights",
         }.items():
             with pytest.raises(spec.SpecError, match=sentence):
                 backend.get_model("densenet40_k12_bc", weights=tmp_path / name)

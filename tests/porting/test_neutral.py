@@ -310,8 +310,12 @@ class TestPlainFiles:
         assert spec.open(path).network.input_shape == (3, 32, 32)
         (tmp_path / "mine.json").write_text('{"extends": "densenet40_k12_bc", "input_size": 64, "eps": 1e-3}')
         found = spec.open(path, tmp_path / "mine.json").network
-        assert (found.input_shape, found.config.eps) == ((3, 64, 64), 1e-3)
+        assert (found.input_shape, found.config.eps, found.name) == ((3, 64, 64), 1e-3, "densenet40_k12_bc")
         assert spec.open(path, "densenet40_k12_bc").network.config == spec.variant_config("densenet40_k12_bc")
+
+    def test_what_is_no_variant_is_named_after_the_file(self, tmp_path):
+        (tmp_path / "c.json").write_text(NETWORK.config.model_dump_json())
+        assert spec.open(plain(tmp_path / "mine.safetensors"), tmp_path / "c.json").network.name == "mine"
 
     def test_a_variant_that_it_is_not_is_refused(self, tmp_path):
         path = plain(tmp_path / "x.safetensors")
@@ -426,6 +430,10 @@ NOT_TO_BE_SAVED = {
     "another suffix": (
         lambda w: ("x.pth", NETWORK, w),
         r"a neutral file's name ends in \.safetensors, found 'x.pth'",
+    ),
+    "a suffix after it in the alphabet": (
+        lambda w: ("x.weights", NETWORK, w),
+        r"a neutral file's name ends in \.safetensors, found 'x.weights'",
     ),
     "a network made by hand": (
         lambda w: ("x.safetensors", CLASSIC["residual"], w),
