@@ -24,7 +24,8 @@ LARGE = (
     "vgg or densenet1 or densenet2 or densenet40 or densenet_d2l or alexnet or -nin] or googlenet or resnet or peers"
 )
 FINITE = "eps or five_channels or normed_stem or deep or compressed or biased or se_layer or se_everywhere or dropout"
-QUICK = "test_config or test_tables or test_counts or test_variants or test_shapes"  # whatever network they are of
+# Whatever network they are of.
+QUICK = "test_config or test_tables or test_counts or test_variants or test_shapes or test_inference"
 SLOW = f"{LARGE} or resnet18 or peers or isolation or cli or (test_the_reference_has_the_gradients and ({FINITE}))"
 NO_TESTS = 5  # pytest's exit status where it ran none
 MEMORY = 24 * 2**20  # KiB of address space: what a mutant that asks for all of it may have

@@ -41,6 +41,12 @@ def test_other_layers_make_no_variant(changes):
     assert variant_of(spec.variant_config("densenet121", **changes)) is None
 
 
+def test_a_wide_stem_of_twice_the_growth_rate_is_the_default_one():
+    """Of numbers that Python has no object for all of its own."""
+    config = spec.DenseNetConfig(growth_rate=200, block_config=[1], num_classes=2)
+    assert infer(shapes_of(config)) == config
+
+
 @st.composite
 def densenets(draw) -> spec.NetworkConfig:
     """Small DenseNets with every option; those that cannot be built are drawn again."""
