@@ -131,7 +131,7 @@ def test_a_file_of_weights_is_read_or_refused_in_one_sentence(folder, content):
     Path("x.safetensors").write_bytes(content)
     network = small(block_config=[1], growth_rate=1, stem={"channels": 1})
     try:
-        weights = spec.read_weights("x.safetensors")
+        weights = spec.read_weights("x.safetensors", network)
         spec.check_weights(weights, spec.parameter_shapes(network), "float32")
     except spec.SpecError as error:
         assert "\n" not in str(error)  # noqa: PT017
