@@ -68,6 +68,7 @@ def test_one_mean_is_for_gray_images_and_five_for_five_channels(photograph):
     ("fields", "sentence"),
     [
         ({"mean": (0.5,)}, "std should have 1 entries, one for each of mean, found 3"),
+        ({"mean": (0.5,) * 4}, "std should have 4 entries, one for each of mean, found 3"),
         ({"mean": (0.5, float("nan"), 0.5)}, "mean should be finite numbers"),
         ({"std": (0.2, 0.0, 0.2)}, "std should be finite numbers above 0, found"),
         ({"resize": 100}, "resize should be at least size (224), found 100"),
