@@ -117,7 +117,7 @@ NEUTRAL: dict[str, tuple[Write, str]] = {
         UNREADABLE,
     ),
     "a name that stands twice": (
-        content(with_header(f'{{"a":{F32 % (0, 4)},"a":{F32 % (0, 4)}}}'.encode()) + bytes(4)),
+        content(with_header(f'{{"b":{F32 % (0, 4)},"a":{F32 % (4, 8)},"a":{F32 % (4, 8)}}}'.encode()) + bytes(8)),
         "the name a stands twice in its header",
     ),
     "a name of data that stands twice": (

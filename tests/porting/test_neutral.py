@@ -246,9 +246,10 @@ class TestNarrowFloats:
         (tmp_path / "x.safetensors").write_bytes(content)
         with pytest.warns(
             spec.SpecWarning, match=f"x.safetensors holds {kind}, read as float32: each value is the same"
-        ):
+        ) as said:
             found = spec.open(tmp_path / "x.safetensors")
         assert same(found.weights, expected)
+        assert said[0].filename == __file__, "the line that opened the file"
 
     @pytest.mark.parametrize("kind", ["F16", "BF16"])
     def test_all_values_of_16_bits_are_widened_as_pytorch_does(self, tmp_path, kind):
