@@ -12,7 +12,6 @@ from densenet_keras.model import build
 from spec.files import check_space, replacing
 
 SUFFIXES = (".keras", ".weights.h5")
-PER_ARRAY = 2**12  # bytes of an HDF5 file besides its values, roughly
 
 
 def from_file(path: str | Path, network: str | Path | None = None) -> keras.Model:
@@ -28,7 +27,7 @@ def save(path: str | Path, model: keras.Model) -> None:
     if not str(path).endswith(SUFFIXES):
         raise spec.SpecError(f"the name of a Keras file ends in {' or '.join(SUFFIXES)}, found {str(path)!r}")
     with replacing(path) as beside:
-        check_space(beside, sum(keras.ops.convert_to_numpy(each).nbytes + PER_ARRAY for each in model.variables))
+        check_space(beside, (keras.ops.convert_to_numpy(each).nbytes for each in model.variables))
         model.save(beside) if beside.suffix == ".keras" else model.save_weights(beside)
 
 

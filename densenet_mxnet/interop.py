@@ -148,8 +148,9 @@ def _eager(model: ConvNet) -> Iterator[None]:
 @contextmanager
 def _kept_buffers(model: ConvNet) -> Iterator[None]:
     """Puts every running statistic back as it was."""
-    buffers = {name: parameter for name, parameter in _parameters(model).items() if spec.is_buffer(name)}
-    before = {name: parameter.data(parameter.list_ctx()[0]).copy() for name, parameter in buffers.items()}
+    parameters = _parameters(model)
+    buffers = {name: parameter for name, parameter in parameters.items() if spec.is_buffer(name)}
+    before = {name: parameter.data(_place(parameters)).copy() for name, parameter in buffers.items()}
     try:
         yield
     finally:

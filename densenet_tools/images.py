@@ -91,10 +91,9 @@ def _crop(photograph: Image.Image, index: int, size: tuple[int, ...]) -> Image.I
 def _normalized(image: Image.Image, channels: int, preprocessing: spec.Preprocessing) -> np.ndarray:
     """(C, H, W): gray where there is one channel; beyond three, red, green and blue repeat."""
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
-    turn = np.arange(channels) % 3
     if channels == 1:
         gray = np.asarray(image.convert("L"), dtype=np.float64)[None] * preprocessing.scale
         return (gray - mean.mean()) / std.mean()
     colors = np.asarray(image, dtype=np.float64)[..., :: -1 if preprocessing.channel_order == "BGR" else 1]
-    each = np.arange(channels) % len(mean)
+    turn, each = np.arange(channels) % 3, np.arange(channels) % len(mean)
     return ((colors[..., turn] * preprocessing.scale - mean[each]) / std[each]).transpose(2, 0, 1)

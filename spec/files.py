@@ -4,12 +4,14 @@ import errno
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from spec.errors import SpecError
+
+PER_ARRAY = 2**12  # bytes of an HDF5 file besides an array's values, roughly
 
 
 @contextmanager
@@ -36,9 +38,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def check_space(path: Path, needed: int) -> None:
-    """Raises OSError where fewer bytes are free beside `path`: on a full disk HDF5 ends the process."""
-    if shutil.disk_usage(path.parent).free < needed:
+def check_space(path: Path, sizes: Iterable[int]) -> None:
+    """Raises OSError where arrays of so many bytes do not fit beside `path`: on a full disk HDF5 ends the process."""
+    if shutil.disk_usage(path.parent).free < sum(size + PER_ARRAY for size in sizes):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -1,8 +1,6 @@
 """`densenet port`."""
 
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +8,7 @@ from cyclopts import Parameter
 
 from densenet_tools import images as photographs, porting
 from densenet_tools.commands import arguments, files, tables
+from densenet_tools.parity.report import to_json
 from densenet_tools.porting import Format, Ported
 from spec.shapes import by
 
@@ -65,7 +64,7 @@ def port(
     if compared.apart is not None:
         print(f"apart from each other: {compared.apart:.1e} relative")
     if json_file:
-        files.write(json_file, json.dumps(asdict(compared), indent=2) + "\n")
+        files.write(json_file, to_json(compared))
     for row in compared.rows:
         if row.problem:
             print(f"densenet: {row.problem}", file=sys.stderr)

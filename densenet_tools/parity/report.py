@@ -29,9 +29,9 @@ class Report:
     format: Literal["densenet-parity/1"] = "densenet-parity/1"
 
 
-def to_json(report: Report) -> str:
-    """The document."""
-    return TypeAdapter(Report).dump_json(report, indent=2).decode() + "\n"
+def to_json(report: Any) -> str:
+    """A report, or another dataclass of figures, as a document."""
+    return TypeAdapter(type(report)).dump_json(report, indent=2).decode() + "\n"
 
 
 def schema() -> dict[str, Any]:

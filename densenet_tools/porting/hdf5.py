@@ -23,7 +23,6 @@ from spec.files import check_readable, check_space, check_unpacked, replacing
 
 Layers = dict[str, dict[str, np.ndarray]]  # {layer: {variable: array}}
 KINDS = {4: "conv2d", 2: "dense"}  # what Keras calls a layer, by the dimensions of its kernel
-PER_ARRAY = 2**12  # bytes of an HDF5 file besides an array's values, roughly
 MEMBER = "model.weights.h5"  # of a .keras file
 # The variables of a layer in Keras' order, by how many there are: of a convolution or a Dense, and of a batch norm.
 VARIABLES = {1: ("kernel",), 2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance")}
@@ -47,9 +46,8 @@ def write_keras(path: Path, layers: Layers) -> None:
     Raises SpecError where nothing can be written there.
     """
     numbers: Counter[str] = Counter()
-    needed = sum(array.nbytes + PER_ARRAY for arrays in layers.values() for array in arrays.values())
     with replacing(path) as beside:
-        check_space(beside, needed)
+        check_space(beside, (array.nbytes for arrays in layers.values() for array in arrays.values()))
         with h5py.File(beside, "w") as file:
             for name, arrays in layers.items():
                 kind = "batch_normalization" if "gamma" in arrays else KINDS[arrays["kernel"].ndim]

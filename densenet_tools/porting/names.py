@@ -50,8 +50,6 @@ KERAS = {
     "moving_variance": "running_var",
 }
 GLUON = {"gamma": "weight", "beta": "bias"}  # the others are the same
-# Pre-0.4 checkpoints of PyTorch, in which the layers of a dense layer are norm.1, conv.2 and so on.
-LEGACY_TORCH = (re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\."), r"\1\2.")
 EXPRESSION = re.compile(r"\{(\d*)([blB])([+-]\d+)?\}")
 
 
