@@ -36,17 +36,32 @@ def _loss(model: keras.Model, tensors: Tensors, others: Tensors, labels: np.ndar
     """The loss where the trainable variables and the batch are `tensors`, and what the other variables become."""
     *trainable, x = tensors
     logits, updated = model.stateless_call(trainable, others, x, training=True)
-    return keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)), updated
+    return cross_entropy(logits, labels), updated
 
 
-def _differentiated(model: keras.Model) -> WithGradients:
-    """The model's loss with gradients; made once for each choice of trainable variables, as JAX compiles it."""
+def cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0) -> Any:
+    """The mean loss of logits (N, num_classes) with labels (N,)."""
+    if not label_smoothing:
+        return keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+    expected = keras.ops.one_hot(labels, logits.shape[1], dtype=logits.dtype)
+    loss = keras.losses.categorical_crossentropy(expected, logits, from_logits=True, label_smoothing=label_smoothing)
+    return keras.ops.mean(loss)
+
+
+def framework() -> str:
+    """What Keras runs on; raises SpecError where it computes no gradients there."""
     name = keras.backend.backend()
     if name not in DIFFERENTIATE:
         raise spec.SpecError(
             f"gradients need Keras on TensorFlow, PyTorch or JAX, found {name}: "
             f"set KERAS_BACKEND to one of {', '.join(DIFFERENTIATE)}"
         )
+    return name
+
+
+def _differentiated(model: keras.Model) -> WithGradients:
+    """The model's loss with gradients; made once for each choice of trainable variables, as JAX compiles it."""
+    name = framework()
     made = vars(model).setdefault("_differentiated", {})
     trainable = tuple(variable.trainable for variable in model.variables)
     if trainable not in made:

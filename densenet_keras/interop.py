@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 import spec
+from densenet_keras import graph
 from densenet_keras.compat import float64_kept
 from densenet_keras.gradients import training_pass
 from spec.threads import one_at_a_time
@@ -27,17 +28,17 @@ FROM_CANONICAL = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 @one_at_a_time
 def load_weights(model: keras.Model, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
-    variables = _variables(model)
-    shapes = {name: _canonical_shape(variable) for name, variable in variables.items()}
-    spec.check_weights(weights, shapes, _dtype(model))
+    variables = variables_of(model)
+    shapes = {name: canonical_shape(variable) for name, variable in variables.items()}
+    spec.check_weights(weights, shapes, dtype_of(model))
     for name, variable in variables.items():
-        variable.assign(weights[name].transpose(FROM_CANONICAL[weights[name].ndim]))
+        variable.assign(native(weights[name]))
 
 
 @one_at_a_time
 def export_weights(model: keras.Model) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
-    return {name: _canonical(variable) for name, variable in _variables(model).items()}
+    return {name: canonical(variable) for name, variable in variables_of(model).items()}
 
 
 @one_at_a_time
@@ -47,7 +48,7 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
     Without the top: the last feature map (N, C, H', W'), or what `pooling` made of it (N, C).
     """
-    return _nchw(model, _array(model(to_input(model, images), training=False)))
+    return _nchw(model, array_of(graph.run(model, to_input(model, images))))
 
 
 @one_at_a_time
@@ -61,7 +62,7 @@ def trace(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
         last = path if path in own else spec.join(path, spec.children(node)[-1][0])
         symbols[path] = model.get_layer(path).output if path in own else symbols[last]
     outputs = keras.Model(model.inputs[0], symbols)(to_input(model, images), training=False)
-    return {path: _nchw(model, _array(outputs[path])) for path in symbols}
+    return {path: _nchw(model, array_of(outputs[path])) for path in symbols}
 
 
 @one_at_a_time
@@ -70,23 +71,23 @@ def loss_and_gradients(
 ) -> tuple[float, spec.Weights, spec.Weights]:
     """One training-mode pass with the mean cross-entropy of `labels`, integers (N,).
 
-    Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
-    running statistics as the pass would leave them. The model itself is unchanged.
+    Returns the loss, {name: gradient} of every parameter that is not frozen and of the "input", and
+    {name: array} of the running statistics as the pass would leave them. The model itself is unchanged.
     Needs Keras on TensorFlow, PyTorch or JAX.
     """
     network_of(model).check_batch(images, labels)
     loss, gradients, of_x, updated = training_pass(model, to_input(model, images), labels)
     values = dict(zip(map(id, model.trainable_variables + model.non_trainable_variables), [*gradients, *updated]))
-    variables = _variables(model)
-    of_parameters = {name: _canonical(values[id(v)]) for name, v in variables.items() if v.trainable}
-    statistics = {name: _canonical(values[id(v)]) for name, v in variables.items() if spec.is_buffer(name)}
-    return loss, of_parameters | {"input": _nchw(model, _array(of_x))}, statistics
+    variables = variables_of(model)
+    of_parameters = {name: canonical(values[id(v)]) for name, v in variables.items() if v.trainable}
+    statistics = {name: canonical(values[id(v)]) for name, v in variables.items() if spec.is_buffer(name)}
+    return loss, of_parameters | {"input": _nchw(model, array_of(of_x))}, statistics
 
 
 def to_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) in the model's dtype and layout; raises SpecError for ones that do not fit."""
     network_of(model).check_images(images)
-    images = images.astype(_dtype(model))
+    images = images.astype(dtype_of(model))
     return images.transpose(0, 2, 3, 1) if _channels_last(model) else images
 
 
@@ -101,7 +102,7 @@ def network_of(model: keras.Model) -> spec.Network:
         ) from None
 
 
-def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
     """The variables under their canonical names; in the spec's order, which Keras knows only in a chain of layers."""
     variables = {
         f"{layer.name}.{CANONICAL[variable.name]}": variable
@@ -114,18 +115,25 @@ def _variables(model: keras.Model) -> dict[str, keras.Variable]:
     return {name: variables[name] for name in sorted(variables, key=lambda name: order.get(name, len(order)))}
 
 
-def _canonical(kernel: Any) -> np.ndarray:
-    array = _array(kernel)
+def canonical(kernel: Any) -> np.ndarray:
+    """The values of a variable in the spec's layout."""
+    array = array_of(kernel)
     return array.transpose(TO_CANONICAL[array.ndim]).copy()
 
 
-def _canonical_shape(variable: keras.Variable) -> tuple[int, ...]:
+def native(array: np.ndarray) -> np.ndarray:
+    """The values of a parameter in the layout of Keras' variable."""
+    return array.transpose(FROM_CANONICAL[array.ndim])
+
+
+def canonical_shape(variable: keras.Variable) -> tuple[int, ...]:
+    """The shape that those have."""
     return tuple(variable.shape[axis] for axis in TO_CANONICAL[len(variable.shape)])
 
 
-def _dtype(model: keras.Model) -> str:
+def dtype_of(model: keras.Model) -> str:
     """The dtype of the variables; raises SpecError where Keras says float64 and JAX made float32 of it."""
-    variable = next(iter(_variables(model).values()))
+    variable = next(each for layer in model.layers for each in layer.variables if each.name in CANONICAL)
     held = keras.backend.standardize_dtype(variable.value.dtype)
     if held != variable.dtype:
         raise spec.SpecError(
@@ -144,5 +152,6 @@ def _nchw(model: keras.Model, array: np.ndarray) -> np.ndarray:
     return array.transpose(0, 3, 1, 2) if array.ndim == 4 and _channels_last(model) else array
 
 
-def _array(tensor: Any) -> np.ndarray:
+def array_of(tensor: Any) -> np.ndarray:
+    """The tensor's values, copied."""
     return np.array(keras.ops.convert_to_numpy(tensor))

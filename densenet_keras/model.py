@@ -38,6 +38,19 @@ def build(
     return model
 
 
+@contextmanager
+def device(name: str) -> Iterator[None]:
+    """Models built within are on that device: cpu, gpu or gpu:1, say. Raises SpecError where it is not there."""
+    kind, index = spec.device_of(name)
+    there = len(keras.distribution.list_devices(kind))
+    if index >= there:
+        raise spec.SpecError(
+            f"device {name!r} is not there: Keras on {keras.backend.backend()} finds {there} of that kind; use cpu"
+        )
+    with keras.device(f"{kind}:{index}"):
+        yield
+
+
 def scope(name: str) -> str:
     """A network's name, which may be that of any file, as TensorFlow takes it for a scope."""
     return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII).lstrip("_-") or "network"

@@ -8,8 +8,10 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import Block, Parameter
 from mxnet.gluon.loss import SoftmaxCrossEntropyLoss
+from mxnet.gluon.nn import BatchNorm
 
 import spec
+from densenet_mxnet import graph
 from densenet_mxnet.model import ConvNet, legacy_arrays
 from spec.threads import one_at_a_time
 
@@ -21,7 +23,7 @@ CANONICAL = {"gamma": "weight", "beta": "bias"}
 def load_weights(model: ConvNet, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
     parameters = _parameters(model)
-    spec.check_weights(weights, {name: parameter.shape for name, parameter in parameters.items()}, _dtype(parameters))
+    spec.check_weights(weights, {name: parameter.shape for name, parameter in parameters.items()}, dtype_of(parameters))
     with legacy_arrays():
         for name, parameter in parameters.items():
             if parameter._data is None:
@@ -36,14 +38,14 @@ def export_weights(model: ConvNet) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
     parameters = with_values(model)
     mx.nd.waitall()  # a static graph's first backward updates statistics without the arrays knowing that it will
-    place = _place(parameters)
+    place = place_of(parameters)
     return {name: parameter.data(place).asnumpy() for name, parameter in parameters.items()}
 
 
 @one_at_a_time
 def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
-    return model(to_input(model, images)).asnumpy()
+    return graph.run(model, to_input(model, images)).asnumpy()
 
 
 @one_at_a_time
@@ -70,17 +72,17 @@ def loss_and_gradients(
 ) -> tuple[float, spec.Weights, spec.Weights]:
     """One training-mode pass with the mean cross-entropy of `labels`, integers (N,).
 
-    Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
-    running statistics as the pass would leave them. The model itself is unchanged.
+    Returns the loss, {name: gradient} of every parameter that is not frozen and of the "input", and
+    {name: array} of the running statistics as the pass would leave them. The model itself is unchanged.
     """
     model.network.check_batch(images, labels)
     x = to_input(model, images)
-    parameters = {name: p for name, p in _parameters(model).items() if not spec.is_buffer(name)}
+    parameters = {name: parameter for name, parameter in trained(model).items() if parameter.grad_req != "null"}
     values = [parameter.data(x.context) for parameter in parameters.values()] + [x]
     x.attach_grad()
     with legacy_arrays(), _kept_buffers(model):
         with autograd.record():
-            loss = cross_entropy(model, x, labels)
+            loss = cross_entropy(model(x), labels)
         gradients = autograd.grad(loss, values)
         statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
     arrays = [gradient.asnumpy() for gradient in gradients]
@@ -91,12 +93,32 @@ def to_input(model: ConvNet, images: np.ndarray) -> mx.nd.NDArray:
     """Images (N, C, H, W) in the model's dtype, where the model is; raises SpecError for ones that do not fit."""
     model.network.check_images(images)
     parameters = with_values(model)
-    return mx.nd.array(images, _place(parameters), _dtype(parameters))
+    return mx.nd.array(images, place_of(parameters), dtype_of(parameters))
 
 
-def cross_entropy(model: ConvNet, x: mx.nd.NDArray, labels: np.ndarray) -> mx.nd.NDArray:
-    """The mean loss of a batch (N, C, H, W) with labels (N,), in the mode that autograd is in."""
-    return SoftmaxCrossEntropyLoss()(model(x), mx.nd.array(labels, x.context)).mean()
+def cross_entropy(logits: mx.nd.NDArray, labels: np.ndarray, label_smoothing: float = 0.0) -> mx.nd.NDArray:
+    """The mean loss of logits (N, num_classes) with labels (N,)."""
+    expected = mx.nd.array(labels, logits.context)
+    if not label_smoothing:
+        return SoftmaxCrossEntropyLoss()(logits, expected).mean()
+    classes = logits.shape[1]
+    expected = mx.nd.one_hot(expected, classes, dtype=logits.dtype)
+    expected = (1 - label_smoothing) * expected + label_smoothing / classes
+    return SoftmaxCrossEntropyLoss(sparse_label=False)(logits, expected).mean()
+
+
+@contextmanager
+def mode(model: ConvNet, frozen_statistics: bool) -> Iterator[None]:
+    """Batch norms with their running statistics in training, where `frozen_statistics`; all get their own mode back."""
+    norms = [block for block in graph.all_blocks(model) if frozen_statistics and isinstance(block, BatchNorm)]
+    before = [block._kwargs["use_global_stats"] for block in norms]
+    try:
+        for block in norms:
+            block._kwargs["use_global_stats"] = True
+        yield
+    finally:
+        for block, own in zip(norms, before):
+            block._kwargs["use_global_stats"] = own
 
 
 def with_values(model: ConvNet) -> dict[str, Parameter]:
@@ -107,7 +129,12 @@ def with_values(model: ConvNet) -> dict[str, Parameter]:
     return parameters
 
 
-def _place(parameters: dict[str, Parameter]) -> mx.Context:
+def trained(model: ConvNet) -> dict[str, Parameter]:
+    """The parameters without the running statistics."""
+    return {name: parameter for name, parameter in with_values(model).items() if not spec.is_buffer(name)}
+
+
+def place_of(parameters: dict[str, Parameter]) -> mx.Context:
     """The context that has the values, the first where several have."""
     return next(iter(parameters.values())).list_ctx()[0]
 
@@ -121,7 +148,8 @@ def _parameters(model: Block) -> dict[str, Parameter]:
     return named
 
 
-def _dtype(parameters: dict[str, Parameter]) -> str:
+def dtype_of(parameters: dict[str, Parameter]) -> str:
+    """That of the values: "float32"."""
     return np.dtype(next(iter(parameters.values())).dtype).name
 
 
@@ -150,7 +178,7 @@ def _kept_buffers(model: ConvNet) -> Iterator[None]:
     """Puts every running statistic back as it was."""
     parameters = _parameters(model)
     buffers = {name: parameter for name, parameter in parameters.items() if spec.is_buffer(name)}
-    before = {name: parameter.data(_place(parameters)).copy() for name, parameter in buffers.items()}
+    before = {name: parameter.data(place_of(parameters)).copy() for name, parameter in buffers.items()}
     try:
         yield
     finally:

@@ -53,6 +53,17 @@ def build(network: spec.Network, dtype: str = "float32") -> ConvNet:
     return model
 
 
+@contextmanager
+def device(name: str) -> Iterator[None]:
+    """Models filled within are on that device: cpu, gpu or gpu:1, say. Raises SpecError where it is not there."""
+    kind, index = spec.device_of(name)
+    there = mx.context.num_gpus() if kind == "gpu" else 1
+    if index >= there:
+        raise spec.SpecError(f"device {name!r} is not there: MXNet finds {there} of that kind; use cpu")
+    with mx.Context(kind, index):
+        yield
+
+
 @mx.init.register
 class HeNormal(mx.init.Initializer):
     """Convolutions normal with variance 2 / fan-in, linear weights uniform within 1 / sqrt(fan-in)."""

@@ -1,15 +1,18 @@
 """Training steps, NumPy in: stochastic gradient descent that means the same in every backend."""
 
+from collections.abc import Collection
+
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 from mxnet.gluon import Trainer
 
 import spec
-from densenet_mxnet.interop import cross_entropy, to_input, with_values
+from densenet_mxnet import graph
+from densenet_mxnet.interop import cross_entropy, dtype_of, mode, place_of, to_input, trained, with_values
 from densenet_mxnet.model import ConvNet, legacy_arrays
 from spec.threads import one_at_a_time
-from spec.training import check_sgd
+from spec.training import check_frozen, check_sgd, check_step, check_velocities
 
 
 def sgd(
@@ -35,19 +38,75 @@ def set_learning_rate(optimizer: Trainer, learning_rate: float) -> None:
 
 
 @one_at_a_time
-def step(model: ConvNet, optimizer: Trainer, images: np.ndarray, labels: np.ndarray) -> float:
-    """One training step: updates parameters and running statistics, returns the mean loss before it.
+def step(
+    model: ConvNet,
+    optimizer: Trainer,
+    images: np.ndarray,
+    labels: np.ndarray,
+    label_smoothing: float = 0.0,
+    frozen_statistics: bool = False,
+) -> tuple[float, np.ndarray]:
+    """One training step: updates parameters and running statistics; see spec.training.
 
-    Takes (N, C, H, W) floats and integers (N,); raises SpecError for a batch that does not fit.
+    Takes (N, C, H, W) floats and integers (N,), returns the mean loss before the update and the logits
+    (N, num_classes). With `frozen_statistics` batch norms normalize with their running statistics, which stay.
+    Raises SpecError for a batch that does not fit.
     """
-    model.network.check_batch(images, labels)
+    check_step(model.network, images, labels, label_smoothing)
     x = to_input(model, images)
     with legacy_arrays():
-        with autograd.record():
-            loss = cross_entropy(model, x, labels)
+        if any(parameter.grad_req == "null" for parameter in trained(model).values()):
+            x.attach_grad()  # MXNet updates running statistics in the backward pass, which must come by
+        with autograd.record(), mode(model, frozen_statistics=frozen_statistics):
+            logits = graph.run(model, x)
+            loss = cross_entropy(logits, labels, label_smoothing)
         loss.backward()
         optimizer.step(1)  # the loss is a mean already
-    return loss.asscalar().item()
+    return loss.asscalar().item(), logits.asnumpy()
+
+
+@one_at_a_time
+def freeze(model: ConvNet, names: Collection[str]) -> None:
+    """From now on steps leave just these parameters as they are. Raises SpecError for a name that is none."""
+    parameters = trained(model)
+    check_frozen(names, parameters)
+    with legacy_arrays():
+        for name, parameter in parameters.items():
+            parameter.grad_req = "null" if name in names else "write"
+
+
+@one_at_a_time
+def export_velocities(model: ConvNet, optimizer: Trainer) -> spec.Weights:
+    """{canonical name: array} of the velocity of every parameter; empty without momentum."""
+    states = optimizer._updaters[0].states
+    return {
+        name: (states[i] if i in states else mx.nd.zeros_like(parameter.data())).asnumpy()
+        for name, i, parameter in _indexed(model, optimizer)
+    }
+
+
+@one_at_a_time
+def load_velocities(model: ConvNet, optimizer: Trainer, velocities: spec.Weights) -> None:
+    """Takes over what export_velocities gave; raises SpecError, and changes nothing, unless all fit."""
+    indexed = _indexed(model, optimizer)
+    check_velocities(velocities, {name: p.shape for name, _, p in indexed}, dtype_of(with_values(model)))
+    updater = optimizer._updaters[0]
+    for name, i, parameter in indexed:
+        context = parameter.list_ctx()[0]
+        updater.states[i] = mx.nd.array(velocities[name], context, velocities[name].dtype)
+        updater.states_synced[i] = True
+
+
+def seed_dropout(model: ConvNet, seed: int) -> None:
+    """Makes what dropout draws next a function of `seed`: MXNet's generators are seeded, all of the context."""
+    mx.random.seed(seed, place_of(with_values(model)))
+
+
+def _indexed(model: ConvNet, optimizer: Trainer) -> list[tuple[str, int, mx.gluon.Parameter]]:
+    """(canonical name, index in the optimizer, parameter) of all that have a velocity."""
+    if not optimizer._optimizer.momentum:
+        return []
+    return [(name, optimizer._param2idx[parameter.name], parameter) for name, parameter in trained(model).items()]
 
 
 def _check_one_place(model: ConvNet) -> None:

@@ -27,14 +27,14 @@ def load_weights(model: nn.Module, weights: spec.Weights) -> None:
 @one_at_a_time
 def export_weights(model: nn.Module) -> spec.Weights:
     """{canonical name: array} of every parameter and buffer."""
-    return {name: _array(tensor) for name, tensor in _tensors(model).items()}
+    return {name: array_of(tensor) for name, tensor in _tensors(model).items()}
 
 
 @one_at_a_time
 def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
     with mode(model, training=False), torch.inference_mode():
-        return _array(model(to_input(model, images)))
+        return array_of(model(to_input(model, images)))
 
 
 @one_at_a_time
@@ -43,7 +43,7 @@ def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
     outputs: dict[str, np.ndarray] = {}
 
     def record(name: str):
-        return lambda module, args, output: outputs.update({name: _array(output)})
+        return lambda module, args, output: outputs.update({name: array_of(output)})
 
     hooks = [module.register_forward_hook(record(name)) for name, module in model.named_modules() if name]
     try:
@@ -60,17 +60,17 @@ def loss_and_gradients(
 ) -> tuple[float, spec.Weights, spec.Weights]:
     """One training-mode pass with the mean cross-entropy of `labels`, integers (N,).
 
-    Returns the loss, {name: gradient} of every parameter and of the "input", and {name: array} of the
-    running statistics as the pass would leave them. The model itself is unchanged.
+    Returns the loss, {name: gradient} of every parameter that is not frozen and of the "input", and
+    {name: array} of the running statistics as the pass would leave them. The model itself is unchanged.
     """
     model.network.check_batch(images, labels)
     x = to_input(model, images).requires_grad_()
-    parameters = dict(model.named_parameters()) | {"input": x}
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad} | {"input": x}
     with mode(model, training=True), _kept_buffers(model):
-        loss = cross_entropy(model, x, labels)
+        loss = cross_entropy(model(x), labels)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
-    return loss.item(), dict(zip(parameters, map(_array, gradients))), statistics
+    return loss.item(), dict(zip(parameters, map(array_of, gradients))), statistics
 
 
 def to_input(model: ConvNet, images: np.ndarray) -> Tensor:
@@ -84,19 +84,22 @@ def to_input(model: ConvNet, images: np.ndarray) -> Tensor:
 def check_fit(model: nn.Module, weights: spec.Weights) -> None:
     """Raises SpecError unless `weights` has just the names, shapes, dtype and values that the model can take."""
     shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(model).items()}
-    spec.check_weights(weights, shapes, _dtype(model))
+    spec.check_weights(weights, shapes, dtype_of(model))
 
 
-def cross_entropy(model: ConvNet, x: Tensor, labels: np.ndarray) -> Tensor:
-    """The mean loss of a batch (N, C, H, W) with labels (N,), in the mode that the model is in."""
-    return F.cross_entropy(model(x), torch.from_numpy(labels.astype("int64")).to(x.device))
+def cross_entropy(logits: Tensor, labels: np.ndarray, label_smoothing: float = 0.0) -> Tensor:
+    """The mean loss of logits (N, num_classes) with labels (N,)."""
+    expected = torch.from_numpy(labels.astype("int64")).to(logits.device)
+    return F.cross_entropy(logits, expected, label_smoothing=label_smoothing)
 
 
 @contextmanager
-def mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Training or inference mode; every module gets its own mode back."""
+def mode(model: nn.Module, training: bool, frozen_statistics: bool = False) -> Iterator[None]:
+    """Training or inference mode, the latter for batch norms with `frozen_statistics`; all get their own back."""
     modes = {module: module.training for module in model.modules()}
     model.train(training)
+    for norm in (module for module in modes if frozen_statistics and isinstance(module, nn.BatchNorm2d)):
+        norm.eval()
     try:
         yield
     finally:
@@ -109,12 +112,14 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
 
 
-def _dtype(model: nn.Module) -> str:
+def dtype_of(model: nn.Module) -> str:
+    """That of the parameters: "float32"."""
     return str(next(model.parameters()).dtype).removeprefix("torch.")
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()  # a copy: an in-place ReLU comes next
+def array_of(tensor: Tensor) -> np.ndarray:
+    """The tensor's values, copied."""
+    return tensor.detach().cpu().numpy().copy()  # an in-place ReLU comes next
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """A whole network as one PyTorch module."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -39,6 +41,17 @@ def build(network: spec.Network, dtype: str = "float32") -> ConvNet:
     if not isinstance(network, spec.Network):
         raise TypeError(f"build takes a spec.Network, found {network!r}: see spec.variant and spec.load")
     return ConvNet(network).to(getattr(torch, dtype))
+
+
+@contextmanager
+def device(name: str) -> Iterator[None]:
+    """Models built within are on that device: cpu, gpu or gpu:1, say. Raises SpecError where it is not there."""
+    kind, index = spec.device_of(name)
+    there = torch.cuda.device_count() if kind == "gpu" else 1
+    if index >= there:
+        raise spec.SpecError(f"device {name!r} is not there: PyTorch finds {there} of that kind; use cpu")
+    with torch.device("cuda" if kind == "gpu" else kind, index):
+        yield
 
 
 def rename_legacy_keys(module: nn.Module, state_dict: dict[str, Any], *_: Any) -> None:

@@ -428,7 +428,7 @@ def metadata() -> str:
     network, of_digits = spec.variant("lenet"), spec.Preprocessing(size=32, resize=None, mean=(0.5,), std=(0.5,))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "lenet.safetensors"
-        spec.save(path, network, spec.initialize(network, 0), of_digits, {"source": "lenet.pth"})
+        spec.save(path, network, spec.initialize(network, 0), of_digits, {"source": "lenet.pth"}, "0123456789")
         found = tensors.read_header(path).metadata
     meanings = {
         "format": "what tells a neutral file from another .safetensors",
@@ -437,6 +437,7 @@ def metadata() -> str:
         "config": "its whole config, as JSON",
         "preprocessing": "what is done to a photograph before, as JSON; left out where it is not known",
         "provenance": "where the weights come from: JSON, a table of texts, with the tool that wrote them",
+        "classes": "the names of the classes, in the classifier's order, as JSON; left out where they are not known",
         "sha256": "of all values, little-endian, row by row, array after array in the network's order",
     }
     return table(["key", "what it is", "of a LeNet"], ([code(k), meanings[k], code(_cut(found[k]))] for k in meanings))

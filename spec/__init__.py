@@ -4,6 +4,7 @@ from spec.analysis import Figures as Figures, analyze as analyze, total as total
 from spec.blocks import Sequential as Sequential
 from spec.checkpoint import Checkpoint as Checkpoint, read_weights as read_weights, save as save
 from spec.config import NetworkConfig as NetworkConfig
+from spec.devices import device_of as device_of
 from spec.errors import SpecError as SpecError, SpecWarning as SpecWarning
 from spec.families.densenet import DenseNetConfig as DenseNetConfig, Stem as Stem
 from spec.families.squeeze_excitation import SqueezeExcitationConfig as SqueezeExcitationConfig

@@ -5,7 +5,7 @@ config, what is done to a photograph before, where the weights come from, and a 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spec import tensors
-from spec.config import NetworkConfig
+from spec.config import SHORT, NetworkConfig
 from spec.errors import SpecError
 from spec.families import config_type
 from spec.inference import infer, variant_of
@@ -27,6 +27,7 @@ FORMAT, VERSION = "densenet-reference", 1
 SUFFIX = ".safetensors"
 LONGEST_NAME = 200
 Value = TypeVar("Value")
+Kind = TypeVar("Kind", dict[str, Any], list[Any])
 NOT_COMPUTED = ("dropout", "decay", "classifier_activation", "input_size", "num_classes", "in_channels")
 COUNTED = "num_batches_tracked"  # by PyTorch's batch norms: how often, which nothing here needs
 
@@ -35,13 +36,15 @@ COUNTED = "num_batches_tracked"  # by PyTorch's batch norms: how often, which no
 class Checkpoint:
     """A network with its weights: float32 or float64 arrays under canonical names.
 
-    `preprocessing` is None where it is not known; `provenance` says in words where the weights come from.
+    `preprocessing` and `classes`, the names of what the classifier tells apart, in its order, are None where they
+    are not known; `provenance` says in words where the weights come from.
     """
 
     network: Network
     weights: Weights = field(repr=False)
     preprocessing: Preprocessing | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
 
     @property
     def dtype(self) -> str:
@@ -54,6 +57,7 @@ def save(
     weights: Weights,
     preprocessing: Preprocessing | None = None,
     provenance: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> None:
     """Writes a neutral file, whole or not at all: `save("mine.safetensors", model.network, export_weights(model))`.
 
@@ -81,6 +85,9 @@ def save(
     if preprocessing is not None:
         _check_channels(path, preprocessing, network.in_channels)
         metadata["preprocessing"] = preprocessing.model_dump_json()
+    if classes is not None:
+        check_classes(path, classes, network.num_classes)
+        metadata["classes"] = json.dumps(list(classes))
     tensors.write(path, ordered, metadata)
 
 
@@ -102,7 +109,8 @@ def read(path: str | Path, config: NetworkConfig | None = None) -> Checkpoint:
         return Checkpoint(network, weights)
     if header.metadata.get("sha256") != found:
         raise SpecError(f"{path} is damaged: its values are not those that its digest was taken of")
-    return Checkpoint(network, weights, _preprocessing(header, network.in_channels), _table(header, "provenance"))
+    preprocessing, provenance = _preprocessing(header, network.in_channels), _value(header, "provenance", dict)
+    return Checkpoint(network, weights, preprocessing, provenance or {}, _classes(header, network.num_classes))
 
 
 def read_weights(path: str | Path, network: Network) -> Weights:
@@ -200,19 +208,39 @@ def _config(header: tensors.Header) -> NetworkConfig:
         raise SpecError(
             f"{header.path} is of format version {written}, this is {tool()}, which reads version {VERSION}"
         )
-    fields = _table(header, "config")
+    fields = _value(header, "config", dict) or {}
     with _named(f"{header.path}: config"):
         return config_type(fields.get("family"))(**fields)
 
 
 def _preprocessing(header: tensors.Header, channels: int) -> Preprocessing | None:
-    fields = _table(header, "preprocessing")
+    fields = _value(header, "preprocessing", dict)
     if not fields:
         return None
     with _named(f"{header.path}: preprocessing"):
         found = Preprocessing(**fields)
     _check_channels(header.path, found, channels)
     return found
+
+
+def _classes(header: tensors.Header, num_classes: int | None) -> tuple[str, ...] | None:
+    classes = _value(header, "classes", list)
+    if classes is None:
+        return None
+    check_classes(header.path, classes, num_classes)
+    return tuple(classes)
+
+
+def check_classes(path: str | Path, classes: Sequence[str], num_classes: int | None) -> None:
+    """Raises SpecError unless these are different names, one for each class."""
+    if len(classes) != num_classes:
+        raise SpecError(f"{path}: classes should be {num_classes} names, one for each class, found {len(classes)}")
+    for name in classes:
+        if not isinstance(name, str) or not name or not name.isprintable() or len(name) > LONGEST_NAME:
+            raise SpecError(f"{path}: classes should be lines of 1 to {LONGEST_NAME} letters, found {SHORT.repr(name)}")
+    if len(set(classes)) < len(classes):
+        twice = next(name for name in classes if list(classes).count(name) > 1)
+        raise SpecError(f"{path}: classes should differ from each other, found {twice!r} twice")
 
 
 def _check_channels(path: str | Path, preprocessing: Preprocessing, channels: int) -> None:
@@ -223,12 +251,17 @@ def _check_channels(path: str | Path, preprocessing: Preprocessing, channels: in
         )
 
 
-def _table(header: tensors.Header, key: str) -> dict[str, Any]:
-    """What the metadata has under a key, as JSON; empty where it has nothing."""
+def _value(header: tensors.Header, key: str, kind: type[Kind]) -> Kind | None:
+    """What the metadata has under a key, as JSON of that kind; None where it has nothing."""
+    if key not in header.metadata:
+        return None
     try:
-        table = json.loads(header.metadata.get(key, "{}"))
+        value = json.loads(header.metadata[key])
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{header.path}: the {key} in its header is not valid JSON: {str(error)[:80]}") from None
-    if not isinstance(table, dict):
-        raise SpecError(f"{header.path}: the {key} in its header should be a table, found a {type(table).__name__}")
-    return table
+    if not isinstance(value, kind):
+        expected = {dict: "table", list: "list"}[kind]
+        raise SpecError(
+            f"{header.path}: the {key} in its header should be a {expected}, found a {type(value).__name__}"
+        )
+    return value

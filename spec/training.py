@@ -1,6 +1,10 @@
 """Stochastic gradient descent: the one update that every backend's training step makes.
 
-The update is torch.optim.SGD's, and all parameters get it, with `gradient` that of the mean cross-entropy:
+The loss of a batch is the mean over its images of -sum_k q_k log p_k, where p is the softmax of the logits and q
+one at the label and zero elsewhere. With label smoothing s, q is (1 - s) of that and s / num_classes of each class
+(Szegedy et al. 2016, section 7).
+
+The update is torch.optim.SGD's, and all parameters get it, with `gradient` that of this loss:
 
     gradient += weight_decay * weight               # coupled: the decay goes through the momentum
     velocity = momentum * velocity + gradient       # zero at first; free of the learning rate
@@ -11,10 +15,16 @@ MXNet and Keras keep the learning rate inside the velocity, so that a change of 
 own weight decay bypasses the momentum; their backends make the update above instead.
 """
 
+from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from numbers import Real
 
-from spec.errors import SpecError
+import numpy as np
+
+from spec.errors import SpecError, nearest
+from spec.network import Network
+from spec.shapes import Shapes
+from spec.weights import check_weights
 
 
 def check_sgd(learning_rate: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:
@@ -29,6 +39,29 @@ def check_sgd(learning_rate: float, momentum: float = 0.0, nesterov: bool = Fals
         raise SpecError(f"nesterov must be True or False, found {nesterov!r}")
     if nesterov and not momentum:
         raise SpecError(f"nesterov needs a momentum above 0, found momentum {momentum!r}")
+
+
+def check_step(network: Network, images: np.ndarray, labels: np.ndarray, label_smoothing: float) -> None:
+    """Raises SpecError unless the network can make a training step with these."""
+    network.check_batch(images, labels)
+    if not _number(label_smoothing) or not 0 <= label_smoothing < 1:
+        raise SpecError(f"label_smoothing must be a number from 0 to less than 1, found {label_smoothing!r}")
+
+
+def check_frozen(names: Collection[str], parameters: Iterable[str]) -> None:
+    """Raises SpecError unless all `names` are parameters that can be trained."""
+    known = list(parameters)
+    for name in names:
+        if name not in known:
+            raise SpecError(f"{name!r} is no parameter that could be frozen: {nearest(name, known)}")
+
+
+def check_velocities(velocities: Mapping[str, np.ndarray], shapes: Shapes, dtype: str) -> None:
+    """Raises SpecError unless there is one velocity for each parameter, of its shape and dtype, with finite values."""
+    try:
+        check_weights(velocities, shapes, dtype)
+    except SpecError as error:
+        raise SpecError(f"velocities: {error}") from None
 
 
 def _number(value: object) -> bool:

@@ -23,8 +23,9 @@ def parameters(function) -> dict[str, inspect.Parameter]:
 
 def test_the_protocol_lists_every_function():
     assert [
-        *("build", "load_weights", "export_weights", "from_file", "save"),
+        *("device", "build", "load_weights", "export_weights", "from_file", "save"),
         *("predict", "trace", "loss_and_gradients", "sgd", "set_learning_rate", "step"),
+        *("freeze", "export_velocities", "load_velocities", "seed_dropout"),
     ] == FUNCTIONS
 
 

@@ -167,7 +167,7 @@ def test_interop_works_wherever_the_model_is(mx, places):
         yield {"loss": np.array(loss)} | gradients | statistics
         yield densenet_mxnet.export_weights(model)
         if len(places) == 1:
-            loss = densenet_mxnet.step(model, densenet_mxnet.sgd(model, 0.1, momentum=0.5), images, labels)
+            loss, _ = densenet_mxnet.step(model, densenet_mxnet.sgd(model, 0.1, momentum=0.5), images, labels)
             yield {"loss": np.array(loss)} | densenet_mxnet.export_weights(model)
 
     for expected, found in zip(everything(here), everything(there), strict=True):

@@ -17,6 +17,7 @@ import spec
 from spec import reference, running, training
 from spec.layers import BatchNorm
 from spec.reference import train
+from spec.reference.forward import Pass
 from tests.cases import CLASSIC, small, squeezed
 from tests.support import FRAMEWORKS, loaded, require
 
@@ -57,7 +58,7 @@ def trained(backend, network, optimizer, dtype="float64", change_rate=True) -> R
     for i, (images, labels) in enumerate(batches(network)):
         if i == STEPS // 2 and change_rate:
             backend.set_learning_rate(native, LATER_RATE)
-        losses.append(backend.step(model, native, images.astype(dtype), labels))
+        losses.append(backend.step(model, native, images.astype(dtype), labels)[0])
         history.append(backend.export_weights(model))
     return losses, history
 
@@ -130,7 +131,11 @@ def test_the_reference_makes_torchs_update():
     optimizer = train.SGD(0.125, 0.5, True, 0.25, {"w": np.zeros(1)})
     gradients = iter([1.0, 2.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "loss_and_gradients", lambda *_: (0.0, {"w": np.array([next(gradients)])}, {}))
+
+        def one_pass(*_):
+            return 0.0, Pass({}, gradients={"w": np.array([next(gradients)])}, outputs={"": np.empty(0)})
+
+        patch.setattr(train, "training_pass", one_pass)
         reference.step(model, optimizer, np.empty(0), np.empty(0))
         # g = 1 + 1/4, v = g, w = 1 - (g + v/2) / 8
         assert model.weights["w"] == 1 - 1.875 / 8
@@ -253,7 +258,10 @@ def test_a_refused_step_changes_nothing(name):
 def test_the_functions_come_in_one_order(backend_name):
     file = Path(spec.__file__).parent.parent / f"densenet_{backend_name}" / "train.py"
     functions = [node.name for node in ast.parse(file.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)]
-    assert [name for name in functions if not name.startswith("_")] == ["sgd", "set_learning_rate", "step"]
+    assert [name for name in functions if not name.startswith("_")] == [
+        *("sgd", "set_learning_rate", "step", "freeze"),
+        *("export_velocities", "load_velocities", "seed_dropout"),
+    ]
 
 
 def test_torch_modules_keep_their_modes_and_leave_no_gradient_over():

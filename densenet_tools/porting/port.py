@@ -70,7 +70,8 @@ def convert(
     preprocessing = _published(found, target) if found.checkpoint is None else source.preprocessing
     if preprocessing is not None and len(preprocessing.mean) != target.in_channels:
         preprocessing = None  # it is of other channels
-    result = spec.Checkpoint(target, weights, preprocessing, _provenance(path, source))
+    classes = source.classes if num_classes in (None, source.network.num_classes) else None
+    result = spec.Checkpoint(target, weights, preprocessing, _provenance(path, source), classes)
     return Ported(found.format, replace(source, preprocessing=preprocessing), result, changes)
 
 

@@ -9,6 +9,7 @@ from spec.reference.interop import (
     RUNNING_UPDATE as RUNNING_UPDATE,
     Reference as Reference,
     build as build,
+    device as device,
     export_weights as export_weights,
     load_weights as load_weights,
     loss_and_gradients as loss_and_gradients,
@@ -16,4 +17,12 @@ from spec.reference.interop import (
     trace as trace,
     training_loss as training_loss,
 )
-from spec.reference.train import set_learning_rate as set_learning_rate, sgd as sgd, step as step
+from spec.reference.train import (
+    export_velocities as export_velocities,
+    freeze as freeze,
+    load_velocities as load_velocities,
+    seed_dropout as seed_dropout,
+    set_learning_rate as set_learning_rate,
+    sgd as sgd,
+    step as step,
+)

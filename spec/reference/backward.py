@@ -81,13 +81,16 @@ def _(node: layers.Conv, gradient: np.ndarray, x: np.ndarray, *, run: Pass, path
 
 @pullback.register
 def _(node: layers.BatchNorm, gradient: np.ndarray, x: np.ndarray, *, run: Pass, path: str) -> Gradients:
-    mean, deviation = x.mean(axis=(0, 2, 3)), np.sqrt(x.var(axis=(0, 2, 3)) + node.eps)
+    mean, var = (run.weights[f"{path}.{name}"] for name in ("running_mean", "running_var"))
+    if run.batch_statistics:
+        mean, var = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+    deviation = np.sqrt(var + node.eps)
     normalized = (x - per_channel(mean)) / per_channel(deviation)
     of_shift, of_scale = gradient.sum(axis=(0, 2, 3)), (gradient * normalized).sum(axis=(0, 2, 3))
     run.gradients[f"{path}.weight"], run.gradients[f"{path}.bias"] = of_scale, of_shift
-    count = x.size // x.shape[1]
-    centered = gradient - (per_channel(of_shift) + normalized * per_channel(of_scale)) / count
-    return (per_channel(run.weights[f"{path}.weight"] / deviation) * centered,)
+    if run.batch_statistics:  # which depend on x, too
+        gradient = gradient - (per_channel(of_shift) + normalized * per_channel(of_scale)) / (x.size // x.shape[1])
+    return (per_channel(run.weights[f"{path}.weight"] / deviation) * gradient,)
 
 
 @pullback.register

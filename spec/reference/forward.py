@@ -18,17 +18,24 @@ class Pass:
     """What one run through a network reads and records.
 
     In training mode batch norms use the batch's own statistics and put the updated running ones into
-    `statistics`, with the biased variance (1/n), as Gluon and Keras do. With `record`, `outputs` and `ends`
+    `statistics`, with the biased variance (1/n), as Gluon and Keras do; with `frozen_statistics` they use the
+    running ones there, too, which stay. With `record`, `outputs` and `ends`
     have each node's output and what its branches put out; from those backward fills `gradients`.
     """
 
     weights: Weights
     training: bool = False
+    frozen_statistics: bool = False
     record: bool = False
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     ends: dict[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
     statistics: Weights = field(default_factory=dict)
     gradients: Weights = field(default_factory=dict)
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether batch norms use the mean and variance of the batch."""
+        return self.training and not self.frozen_statistics
 
 
 def forward(root: Node, x: np.ndarray, run: Pass) -> np.ndarray:
@@ -88,7 +95,7 @@ def _(node: layers.Conv, x: np.ndarray, *, run: Pass, path: str) -> np.ndarray:
 @apply.register
 def _(node: layers.BatchNorm, x: np.ndarray, *, run: Pass, path: str) -> np.ndarray:
     mean, var = (run.weights[f"{path}.{name}"] for name in ("running_mean", "running_var"))
-    if run.training:
+    if run.batch_statistics:
         batch = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
         run.statistics[f"{path}.running_mean"] = node.decay * mean + (1 - node.decay) * batch[0]
         run.statistics[f"{path}.running_var"] = node.decay * var + (1 - node.decay) * batch[1]
