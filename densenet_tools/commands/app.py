@@ -13,7 +13,19 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 import spec
-from densenet_tools.commands import compare, list as list_, parity, port, schema, show
+from densenet_tools.commands import (
+    compare,
+    evaluate,
+    heatmap,
+    list as list_,
+    parity,
+    plot,
+    port,
+    predict,
+    schema,
+    show,
+    train,
+)
 
 app = App(
     name="densenet",
@@ -27,6 +39,11 @@ app.command(show.show)
 app.command(parity.parity)
 app.command(compare.compare)
 app.command(port.port)
+app.command(train.train)
+app.command(evaluate.evaluate)
+app.command(predict.predict)
+app.command(plot.plot)
+app.command(heatmap.heatmap)
 app.command(schema.schema)
 
 

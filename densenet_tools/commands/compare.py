@@ -8,9 +8,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import spec
-from densenet_tools import backends, memory, plots
+from densenet_tools import backends, figures, memory
 from densenet_tools.commands import arguments, files, progress, tables
 from densenet_tools.costs import cost
+from densenet_tools.figures.costs import parameters_against_multiply_adds
 from spec.analysis import BYTES
 
 
@@ -35,7 +36,7 @@ def compare(
     if runs < 1:
         raise spec.SpecError(f"--runs must be at least 1, found {runs}")
     if plot:
-        plots.check(plot)
+        figures.check(plot)
     files.check({"--json": json_file, "--plot": plot}, map(Path, networks))
     nets = [_load_for(network, arguments.input_shape(input) if input else None) for network in networks]
     for net, shape in nets:
@@ -50,7 +51,7 @@ def compare(
         measured = {"versions": backends.versions(runners), "costs": [asdict(c) for c in costs]}
         files.write(json_file, json.dumps(measured, indent=2) + "\n")
     if plot:
-        files.write(plot, plots.parameters_against_multiply_adds(costs, title.split(",")[0], plot.suffix[1:]))
+        files.write(plot, parameters_against_multiply_adds(costs, title.split(",")[0], plot.suffix[1:]))
     return 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from cyclopts import Parameter
 
 import spec
-from densenet_tools import backends, images as photographs, memory, plots
+from densenet_tools import backends, figures, images as photographs, memory
 from densenet_tools.commands import arguments, files, progress, tables
 from densenet_tools.parity import Verdict, verify
 from densenet_tools.parity.page import to_html
@@ -55,7 +55,7 @@ def parity(
     if batch < 1:
         raise spec.SpecError(f"--batch must be at least 1, found {batch}")
     if html:
-        plots.check(html, (".html",))
+        figures.check(html, (".html",))
     paths = images or [photographs.sample()]
     chosen = spec.names() if all_ else networks or ("densenet121",)
     files.check({"--json": json_file, "--html": html}, [*paths, *map(Path, chosen)])

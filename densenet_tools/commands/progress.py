@@ -3,10 +3,20 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 @contextmanager
@@ -20,3 +30,40 @@ def bar(name: str, done: int, of: int) -> Iterator[None]:
     ) as progress:
         progress.add_task(escape(name), total=of, completed=done)
         yield
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar that is under way."""
+
+    progress: Progress
+    task: TaskID
+
+    def update(self, done: int, text: str) -> None:
+        """So many are done, and what else there is to say."""
+        self.progress.update(self.task, completed=done, description=escape(text))
+
+    def print(self, line: str) -> None:
+        """A line on stdout, above the bar where both are on one terminal."""
+        if not self.progress.disable:
+            self.progress.stop()
+        print(line, flush=True)
+        if not self.progress.disable:
+            self.progress.start()
+
+
+@contextmanager
+def steps(done: int, of: int) -> Iterator[Bar]:
+    """Shows how many of many steps are done, and how long the rest will take."""
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    there = sys.stderr.isatty()
+    with Progress(
+        *columns,
+        TimeRemainingColumn(elapsed_when_finished=False),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not there,
+    ) as progress:
+        yield Bar(progress, progress.add_task("", total=of, completed=done))

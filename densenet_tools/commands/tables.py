@@ -24,7 +24,7 @@ def show(table: Table) -> None:
 
 def variants_table(names: Sequence[str]) -> Table:
     """One row for each variant at its published input size."""
-    table = _table("variant", "input", "parameters:", "buffers:", "multiply-adds:", "published error", "source")
+    table = new_table("variant", "input", "parameters:", "buffers:", "multiply-adds:", "published error", "source")
     for name in names:
         network = spec.variant(name)
         total = spec.total(network)
@@ -44,7 +44,7 @@ def variants_table(names: Sequence[str]) -> Table:
 
 def layers_table(title: str, rows: Sequence[spec.Figures], observed: dict[str, Observed] | None) -> Table:
     """One row for each layer; output shapes and parameters are the backend's where it was observed."""
-    table = _table("layer", "kind", "output", "parameters:", "multiply-adds:", "activations:", title=title)
+    table = new_table("layer", "kind", "output", "parameters:", "multiply-adds:", "activations:", title=title)
     for row in rows:
         seen = (observed or {}).get(row.path, row)
         table.add_row(
@@ -62,7 +62,7 @@ def parity_table(title: str, verdicts: Sequence[Verdict]) -> Table:
     """One row for each backend, with a column of relative differences for each check."""
     names = list(dict.fromkeys(check.name for row in verdicts for check in row.checks))
     figures = ("parameters:", "buffers:", "max difference:", *(f"{name}:" for name in names), "seconds:")
-    table = _table("backend", "output", *figures, "agrees", title=title)
+    table = new_table("backend", "output", *figures, "agrees", title=title)
     for row in verdicts:
         found = {check.name: f"{check.relative:.1e}" for check in row.checks}
         table.add_row(
@@ -82,7 +82,7 @@ def costs_table(title: str, costs: Sequence[Cost]) -> Table:
     """One row for each network, with a column of milliseconds for each backend."""
     names = [timing.backend for timing in costs[0].timings]
     columns = (f"{name} ms:" for name in names)
-    table = _table("network", "parameters:", "multiply-adds:", "activations:", *columns, title=title)
+    table = new_table("network", "parameters:", "multiply-adds:", "activations:", *columns, title=title)
     for cost in costs:
         times = (f"{timing.median:.1f} ({timing.fastest:.1f}-{timing.slowest:.1f})" for timing in cost.timings)
         figures = (f"{cost.parameters:,}", f"{cost.multiply_adds:,}", readable(cost.activation_bytes))
@@ -90,7 +90,18 @@ def costs_table(title: str, costs: Sequence[Cost]) -> Table:
     return table
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
+def predictions_table(
+    title: str, names: Sequence[str], true: Sequence[str | None], rows: Sequence[Sequence[tuple[str, float]]]
+) -> Table:
+    """One row for each image: its likeliest classes with probabilities, and the true one, where any is known."""
+    known = any(name is not None for name in true)
+    table = new_table("image", *(["true class"] if known else []), "predicted", *[""] * (len(rows[0]) - 1), title=title)
+    for name, own, row in zip(names, true, rows):
+        table.add_row(name, *([own or "-"] if known else []), *(f"{label} {share:.3f}" for label, share in row))
+    return table
+
+
+def new_table(*columns: str, title: str | None = None) -> Table:
     """A table whose columns are right-aligned where their name ends in a colon."""
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     for column in columns:

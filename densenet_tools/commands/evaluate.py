@@ -1,0 +1,64 @@
+"""`densenet evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from densenet_tools import figures
+from densenet_tools.commands import arguments, evaluation_tables, files, progress, tables
+from densenet_tools.commands.models import Device, RunBy, Source, opened
+from densenet_tools.data import open_data
+from densenet_tools.evaluation import evaluate as measured
+from densenet_tools.figures.confusion import confusion
+from densenet_tools.parity.report import to_json
+from densenet_tools.training import weights_of
+
+
+def evaluate(
+    source: Source,
+    /,
+    *,
+    data: Annotated[str, Parameter(help="fashion-mnist, or a folder of images: its test part, where it has one.")],
+    data_dir: Annotated[Path | None, Parameter(help="Folder of Fashion-MNIST's files, if not installed.")] = None,
+    backend: RunBy = "torch",
+    device: Device = "cpu",
+    batch_size: Annotated[int, Parameter(help="Images in a batch.")] = 64,
+    skip_unreadable: Annotated[bool, Parameter(negative="", help="Leave images out that cannot be read.")] = False,
+    plot: Annotated[Path | None, Parameter(help="Also draw the confusion matrix into this file.")] = None,
+    theme: Annotated[figures.Theme, Parameter(help="What is behind the picture.")] = "light",
+    json_file: arguments.JsonFile = None,
+) -> int:
+    """Evaluate a network on test images: loss, accuracy, top-5, precision and recall of each class, confusions.
+
+    Images are prepared as the file says. Weights of a run in any backend give the same in every other.
+
+    Example: densenet evaluate runs/first --data fashion-mnist --backend keras --plot confusion.png
+    """
+    if plot:
+        figures.check(plot)
+    files.check({"--json": json_file, "--plot": plot}, [weights_of(source)])
+    with opened(source, backend, device, data) as it:
+        splits = open_data(data, data_dir, skip_unreadable, it.checkpoint.classes)
+        test = splits.test or splits.train
+        assert test is not None
+        classes = it.checkpoint.classes or test.classes
+        with progress.steps(0, of=len(test)) as bar:
+            done = [0]
+
+            def shown(count: int) -> None:
+                done[0] += count
+                bar.update(done[0], test.name)
+
+            found = measured(
+                lambda _, images: it.predict(images), it.model, it.checkpoint, test, batch_size, on_batch=shown
+            )
+    title = f"{it.checkpoint.network.name} in {it.runner} on {test.name}"
+    tables.show(evaluation_tables.metrics_table(title, found, classes))
+    tables.show(evaluation_tables.confusion_table("confusions", found, classes))
+    if json_file:
+        files.write(json_file, to_json(found))
+    if plot:
+        files.write(plot, confusion(found, classes, plot.suffix[1:], theme))
+        print(f"written: {plot}")
+    return 0

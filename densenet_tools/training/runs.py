@@ -1,0 +1,97 @@
+"""A run's folder: begun, gone on with, and locked while it is trained."""
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import spec
+from densenet_tools.training import log, settings as files, state as states
+from densenet_tools.training.loop import Training
+from densenet_tools.training.settings import Settings
+from densenet_tools.training.state import Saved, State
+from densenet_tools.training.task import new_task, resumed_task
+
+SETTINGS, LOCK = "settings.toml", ".lock"
+CHANGEABLE = ("backend", "device", "data", "data_dir", "workers", "checkpoint_seconds")  # by a run that goes on
+
+
+def begin(settings: Settings, run: Path) -> tuple[Training, dict[str, str]]:
+    """A new run in a folder that is empty or not there yet, and what was done to weights that it starts from.
+
+    Its first checkpoint is written at once. Raises SpecError for settings that cannot be trained, and where nothing
+    can be written there.
+    """
+    _check_new(run)
+    task, changes = new_task(settings)
+    training = Training(task, run, Saved(State(), task.start))
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise spec.SpecError(f"{run} cannot be written: {error.strerror}") from None
+    files.write(run / SETTINGS, _movable(settings))
+    log.cut_steps(run, 0)
+    training.save()
+    return training, changes
+
+
+def resume(run: Path, overrides: Mapping[str, Any] | None = None) -> Training:
+    """A run, gone on with from its last checkpoint; what may change is where it runs, and where the data lie."""
+    for name in (name for name in overrides or {} if name not in CHANGEABLE):
+        raise spec.SpecError(f"{name} cannot change in a run that goes on: leave it out, or begin another run")
+    if not (run / SETTINGS).is_file():
+        raise spec.SpecError(f"{run} is not the folder of a run, it has no {SETTINGS}: name what train --out was given")
+    settings = files.read(run / SETTINGS, overrides)
+    saved = states.load(run)
+    states.clean(run)
+    log.cut_steps(run, saved.state.step)
+    log.write_epochs(run, saved.state.history)
+    return Training(resumed_task(settings, saved.checkpoint), run, saved)
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Nobody else trains the run meanwhile; raises SpecError where somebody does."""
+    try:
+        file = open(run / LOCK, "w")  # noqa: SIM115 (the system unlocks it, whatever ends the process)
+    except OSError as error:
+        raise spec.SpecError(f"{run} cannot be written: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise spec.SpecError(f"{run} is being trained by another process: wait for it, or stop it") from None
+        yield
+
+
+def weights_of(path: Path) -> Path:
+    """The file with weights that a path means: a file itself; of a run its best, or else its last."""
+    if not path.is_dir():
+        return path
+    if (path / "best.safetensors").exists():
+        return path / "best.safetensors"
+    folder = states.newest(path)
+    if folder is None:
+        raise spec.SpecError(
+            f"{path} is not the folder of a run, it has no checkpoint: name what train --out was given"
+        )
+    return folder / states.WEIGHTS
+
+
+def _check_new(run: Path) -> None:
+    """Raises SpecError unless there is nothing, or what a run left that was killed before its first checkpoint."""
+    if run.exists() and not run.is_dir():
+        raise spec.SpecError(f"{run} is a file: name a folder for the run")
+    if run.is_dir() and states.newest(run):
+        raise spec.SpecError(f"{run} has a run already: go on with --resume {run}, or name another folder")
+    others = [path.name for path in sorted(run.glob("*")) if path.name not in (SETTINGS, log.STEPS)]
+    if others:
+        raise spec.SpecError(f"{run} has other files, such as {others[0]}: name a new folder for the run")
+
+
+def _movable(settings: Settings) -> Settings:
+    """The settings with whole paths, so that a run goes on from any folder."""
+    data = settings.data if settings.data == "fashion-mnist" else str(Path(settings.data).resolve())
+    folder = settings.data_dir and str(Path(settings.data_dir).resolve())
+    return Settings(**settings.model_dump() | {"data": data, "data_dir": folder})
