@@ -35,26 +35,21 @@ def train(
 
     Example: densenet train densenet40_k12_bc --data fashion-mnist --image-size 28 --epochs 4 --out runs/first
     """
-    settings, changes = given(options), dict[str, str]()
-    if resume is not None:
-        if network or out or config or set_:
-            raise spec.SpecError(
-                "--resume goes on with a run as it was begun: leave the network, --out, --config and --set out"
-            )
-        run = resume
-        if not run.is_dir():
-            raise spec.SpecError(f"{run} is not the folder of a run: name what train --out was given")
-    else:
+    settings = given(options)
+    with stopping() as stop:
+        if resume is not None:
+            if network or out or config or set_:
+                raise spec.SpecError(
+                    "--resume goes on with a run as it was begun: leave the network, --out, --config and --set out"
+                )
+            with training.resumed(resume, settings) as run:
+                return _trained(run, stop)
         if out is None:
             raise spec.SpecError("train needs a folder for the run, such as --out runs/first, or --resume with one")
-        run = out
-    with stopping() as stop:
-        if resume is None:
-            begun, changes = training.begin(_settings(network, config, set_, settings), run)
+        with training.begun(_settings(network, config, set_, settings), out) as (run, changes):
             for name, what in changes.items():
                 print(f"  {name}: {what}")
-        with training.locked(run):
-            return _trained(training.resume(run, settings) if resume else begun, stop)
+            return _trained(run, stop)
 
 
 def _settings(network: str | None, config: Path | None, set_: list[str] | None, settings: dict[str, Any]) -> Settings:

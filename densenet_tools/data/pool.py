@@ -32,6 +32,7 @@ def in_order(
         while ahead:
             yield ahead.popleft().result()
     finally:
+        pool.shutdown(wait=False, cancel_futures=True)
         if stopped:
             stopped.set()
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown()

@@ -2,6 +2,6 @@
 
 from densenet_tools.training.log import Board as Board, Step as Step
 from densenet_tools.training.loop import BEST as BEST, Training as Training
-from densenet_tools.training.runs import begin as begin, locked as locked, resume as resume, weights_of as weights_of
+from densenet_tools.training.runs import begun as begun, resumed as resumed, weights_of as weights_of
 from densenet_tools.training.settings import Settings as Settings, read as read
 from densenet_tools.training.state import Epoch as Epoch

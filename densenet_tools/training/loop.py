@@ -99,7 +99,7 @@ class Training:
             self.model, self.optimizer, images, labels, settings.label_smoothing, settings.freeze_statistics
         )
         if not isfinite(loss):
-            raise spec.SpecError(self._diverged(loss, images, labels))
+            raise spec.SpecError(self._diverged(loss, images))
         correct = int((logits.argmax(axis=1) == labels).sum())
         self.state = self.state.after(loss, correct, time.perf_counter() - before)
         return Step(step + 1, (step + 1) / per_epoch, loss, correct / len(labels), learning_rate)
@@ -143,14 +143,14 @@ class Training:
         provenance = {**start.provenance, "step": str(self.state.step)}
         return spec.Checkpoint(start.network, weights, start.preprocessing, provenance, start.classes)
 
-    def _diverged(self, loss: float, images: np.ndarray, labels: np.ndarray) -> str:
+    def _diverged(self, loss: float, images: np.ndarray) -> str:
         """Which layer it was, with the weights that the step began with: the last checkpoint's, trained up to there."""
         again = Training(self.task, self.run, states.load(self.run))
         kept = again.state.step
         for _ in islice(again._epoch(), self.state.step - kept):
             pass
         weights, settings = self.task.backend.export_weights(again.model), self.task.settings
-        layer = first_not_finite(self.task.network, weights, images, labels, settings.freeze_statistics)
+        layer = first_not_finite(self.task.network, weights, images, settings.freeze_statistics)
         where = f"the first output that is not finite is that of {layer}" if layer else "every layer's output is finite"
         return (
             f"the loss of step {self.state.step + 1} is {loss}, {where}: lower learning_rate, or give it a warmup; "

@@ -1,4 +1,4 @@
-"""A run's folder: begun, gone on with, and locked while it is trained."""
+"""A run's folder: begun, gone on with, and locked meanwhile."""
 
 import fcntl
 from collections.abc import Iterator, Mapping
@@ -17,52 +17,47 @@ SETTINGS, LOCK = "settings.toml", ".lock"
 CHANGEABLE = ("backend", "device", "data", "data_dir", "workers", "checkpoint_seconds")  # by a run that goes on
 
 
-def begin(settings: Settings, run: Path) -> tuple[Training, dict[str, str]]:
+@contextmanager
+def begun(settings: Settings, run: Path) -> Iterator[tuple[Training, dict[str, str]]]:
     """A new run in a folder that is empty or not there yet, and what was done to weights that it starts from.
 
-    Its first checkpoint is written at once. Raises SpecError for settings that cannot be trained, and where nothing
-    can be written there.
+    It is on its device, and nobody else's, within the block; its first checkpoint is written before. Raises SpecError
+    for settings that cannot be trained, and where nothing can be written there.
     """
     _check_new(run)
     task, changes = new_task(settings)
-    training = Training(task, run, Saved(State(), task.start))
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise spec.SpecError(f"{run} cannot be written: {error.strerror}") from None
-    files.write(run / SETTINGS, _movable(settings))
-    log.cut_steps(run, 0)
-    training.save()
-    return training, changes
+    with task.backend.device(settings.device):
+        training = Training(task, run, Saved(State(), task.start))
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise spec.SpecError(f"{run} cannot be written: {error.strerror}") from None
+        with _locked(run):
+            files.write(run / SETTINGS, _movable(settings))
+            log.cut_steps(run, 0)
+            training.save()
+            yield training, changes
 
 
-def resume(run: Path, overrides: Mapping[str, Any] | None = None) -> Training:
-    """A run, gone on with from its last checkpoint; what may change is where it runs, and where the data lie."""
+@contextmanager
+def resumed(run: Path, overrides: Mapping[str, Any] | None = None) -> Iterator[Training]:
+    """A run, gone on with from its last checkpoint, within the block; see `begun`.
+
+    What may change is where it runs, and where the data lie.
+    """
     for name in (name for name in overrides or {} if name not in CHANGEABLE):
         raise spec.SpecError(f"{name} cannot change in a run that goes on: leave it out, or begin another run")
     if not (run / SETTINGS).is_file():
         raise spec.SpecError(f"{run} is not the folder of a run, it has no {SETTINGS}: name what train --out was given")
     settings = files.read(run / SETTINGS, overrides)
-    saved = states.load(run)
-    states.clean(run)
-    log.cut_steps(run, saved.state.step)
-    log.write_epochs(run, saved.state.history)
-    return Training(resumed_task(settings, saved.checkpoint), run, saved)
-
-
-@contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Nobody else trains the run meanwhile; raises SpecError where somebody does."""
-    try:
-        file = open(run / LOCK, "w")  # noqa: SIM115 (the system unlocks it, whatever ends the process)
-    except OSError as error:
-        raise spec.SpecError(f"{run} cannot be written: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise spec.SpecError(f"{run} is being trained by another process: wait for it, or stop it") from None
-        yield
+    with _locked(run):
+        saved = states.load(run)
+        states.clean(run)
+        log.cut_steps(run, saved.state.step)
+        log.write_epochs(run, saved.state.history)
+        task = resumed_task(settings, saved.checkpoint)
+        with task.backend.device(settings.device):
+            yield Training(task, run, saved)
 
 
 def weights_of(path: Path) -> Path:
@@ -79,13 +74,29 @@ def weights_of(path: Path) -> Path:
     return folder / states.WEIGHTS
 
 
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    """Nobody else trains the run meanwhile; raises SpecError where somebody does."""
+    try:
+        file = open(run / LOCK, "w")  # noqa: SIM115 (the system unlocks it, whatever ends the process)
+    except OSError as error:
+        raise spec.SpecError(f"{run} cannot be written: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise spec.SpecError(f"{run} is being trained by another process: wait for it, or stop it") from None
+        yield
+
+
 def _check_new(run: Path) -> None:
     """Raises SpecError unless there is nothing, or what a run left that was killed before its first checkpoint."""
     if run.exists() and not run.is_dir():
         raise spec.SpecError(f"{run} is a file: name a folder for the run")
     if run.is_dir() and states.newest(run):
         raise spec.SpecError(f"{run} has a run already: go on with --resume {run}, or name another folder")
-    others = [path.name for path in sorted(run.glob("*")) if path.name not in (SETTINGS, log.STEPS)]
+    names = sorted(path.name for path in run.glob("[!.]*"))
+    others = [name for name in names if name not in (SETTINGS, log.STEPS)]
     if others:
         raise spec.SpecError(f"{run} has other files, such as {others[0]}: name a new folder for the run")
 
