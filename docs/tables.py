@@ -1,6 +1,6 @@
-"""The tables of porting.md, made of the code that they describe.
+"""The tables of porting.md and training.md, made of the code that they describe.
 
-`python docs/tables.py` writes them into the page; `python docs/tables.py --check` exits 1 where one is not current.
+`python docs/tables.py` writes them into the pages; `python docs/tables.py --check` exits 1 where one is not current.
 It needs all backends.
 """
 
@@ -16,17 +16,19 @@ import numpy as np
 
 import spec
 from densenet_tools import backends
+from densenet_tools.commands.options import ELSEWHERE
 from densenet_tools.porting import check_writable, convert, names as naming
 from densenet_tools.porting.formats import SUFFIXES, Format
 from densenet_tools.porting.peers import BLOCKS, FIXED, check_peer
 from densenet_tools.porting.port import PUBLISHED
 from densenet_tools.porting.readers import FROM_KERAS, IMAGENET, OF_APPLICATIONS, READERS
 from densenet_tools.porting.writers import TO_KERAS
+from densenet_tools.training import Settings
 from spec import layers, tensors
 from spec.inference import infer
 from spec.variants import config_of
 
-PAGE = Path(__file__).with_name("porting.md")
+DOCS = Path(__file__).parent
 FRAMEWORKS = [name for name in backends.BACKENDS if name != "numpy"]
 BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
 NORM = layers.BatchNorm(
@@ -470,7 +472,21 @@ def published() -> str:
     return ", ".join(f"`{name}`" for name in PUBLISHED)
 
 
-TABLES: dict[str, Callable[[], str]] = {
+def settings() -> str:
+    """What `densenet train` takes, but for the network and its fields."""
+    rows = [
+        [code(f"--{name.replace('_', '-')}"), _default(field.default), field.description or ""]
+        for name, field in Settings.model_fields.items()
+        if name not in ELSEWHERE
+    ]
+    return table(["setting", "default", ""], rows)
+
+
+def _default(value: object) -> str:
+    return code([value] if isinstance(value, str) else _value(value)) if value is not None else "none"
+
+
+PORTING: dict[str, Callable[[], str]] = {
     "formats": formats,
     "names": layer_names,
     "first block": first_block,
@@ -486,12 +502,15 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def current(page: str) -> str:
-    """The page with all of its tables made anew; raises ValueError where one is missing, or has no end."""
-    for name, make in TABLES.items():
-        begin = BEGIN.format(name)
+PAGES = {"porting.md": PORTING, "training.md": {"settings": settings}}
+
+
+def current(name: str, page: str) -> str:
+    """A page with all of its tables made anew; raises ValueError where one is missing, or has no end."""
+    for title, make in PAGES[name].items():
+        begin = BEGIN.format(title)
         if page.count(begin) != 1:
-            raise ValueError(f"{begin} stands {page.count(begin)} times in {PAGE.name}, expected once")
+            raise ValueError(f"{begin} stands {page.count(begin)} times in {name}, expected once")
         before, after = page.split(begin)
         if END not in after:
             raise ValueError(f"{begin} has no {END}")
@@ -500,16 +519,17 @@ def current(page: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 where the page is current or was written, 1 where it is not."""
-    page = PAGE.read_text(encoding="utf-8")
-    made = current(page)
-    if made == page:
-        return 0
-    if "--check" in arguments:
-        print(f"{PAGE.name} is not current: python docs/tables.py writes it", file=sys.stderr)
-        return 1
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
+    """0 where all pages are current or were written, 1 where one is not."""
+    stale = 0
+    for name in PAGES:
+        page = (DOCS / name).read_text(encoding="utf-8")
+        made = current(name, page)
+        if made != page and "--check" in arguments:
+            print(f"{name} is not current: python docs/tables.py writes it", file=sys.stderr)
+            stale = 1
+        elif made != page:
+            (DOCS / name).write_text(made, encoding="utf-8")
+    return stale
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fashion-MNIST: 70,000 gray images of 28x28 pixels, ten kinds of clothes and shoes (Xiao et al. 2017)."""
 
-from collections.abc import Iterable
+import os
 from pathlib import Path
 
 import numpy as np
@@ -75,10 +75,10 @@ def _part(folder: Path, part: str) -> ImageArray:
     return ImageArray(f"{NAME} {part}", CLASSES, classes.astype(np.int64), pixels, np.arange(len(pixels)))
 
 
-def _missing(folder: Path) -> Iterable[str]:
-    return [name for part in PARTS.values() for name in part if not _file(folder, name).exists()]
+def _missing(folder: Path) -> list[str]:
+    return [name for part in PARTS.values() for name in part if not os.path.exists(_file(folder, name))]
 
 
 def _file(folder: Path, name: str) -> Path:
     """The file as it is, where there is one, else packed."""
-    return folder / name if (folder / name).exists() else folder / f"{name}.gz"
+    return folder / name if os.path.exists(folder / name) else folder / f"{name}.gz"

@@ -38,8 +38,8 @@ def image_folder(folder: Path, skip_unreadable: bool = False, classes: Sequence[
 
 def _parts(folder: Path) -> dict[str, Path]:
     """{train, test: the folder that has the classes}."""
-    if not folder.is_dir():
-        raise SpecError(f"{folder} is not a folder" if folder.exists() else f"{folder} does not exist")
+    if not os.path.isdir(folder):
+        raise SpecError(f"{folder} is not a folder" if os.path.exists(folder) else f"{folder} does not exist")
     found = {place.name: place for place in _folders(folder)}
     parts = {name: found.pop(name) for name in PARTS if name in found}
     if not parts:
@@ -57,32 +57,40 @@ def _parts(folder: Path) -> dict[str, Path]:
 
 
 def _labeled(folder: Path) -> ImageFiles:
-    """The images of all classes, class by class."""
-    classes = _folders(folder)
-    if not classes:
-        raise SpecError(
-            f"{folder} holds no folders: images are expected in a folder for each class ({folder}/cat/1.jpg)"
-        )
-    if len(classes) == 1:
-        raise SpecError(f"{folder} holds one class only, {classes[0].name!r}: two or more are expected")
+    """The images of all classes, class by class; other files are mentioned and left aside."""
+    classes, suffixes = _classes(folder), Image.registered_extensions()
+    found: list[list[Path]] = []
+    others: list[Path] = []
     for place in classes:
-        if not place.name.isprintable():
-            raise SpecError(f"{folder} holds the class {place.name!r}, whose name cannot be printed: rename it")
-    suffixes = Image.registered_extensions()
-    files = [list(_files(place, around=folder)) for place in classes]
-    others = [path for each in files for path in each if path.suffix.lower() not in suffixes]
+        files = list(_files(place, around=folder))
+        found.append([path for path in files if path.suffix.lower() in suffixes])
+        others += [path for path in files if path.suffix.lower() not in suffixes]
     if others:
         warnings.warn(
             f"{len(others)} files in {folder} are left aside, their names end in no image format's: {listed(others)}",
             SpecWarning,
             stacklevel=4,
         )
-    paths = [[path for path in each if path.suffix.lower() in suffixes] for each in files]
-    labels = np.repeat(np.arange(len(classes)), [len(each) for each in paths])
+    labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in found])
     names = tuple(place.name for place in classes)
-    dataset = ImageFiles(str(folder), names, labels, tuple(path for each in paths for path in each))
+    dataset = ImageFiles(str(folder), names, labels, tuple(path for paths in found for path in paths))
     _check_filled(dataset)
     return dataset
+
+
+def _classes(folder: Path) -> list[Path]:
+    """The folders of the classes."""
+    found = _folders(folder)
+    if not found:
+        raise SpecError(
+            f"{folder} holds no folders: images are expected in a folder for each class ({folder}/cat/1.jpg)"
+        )
+    if len(found) == 1:
+        raise SpecError(f"{folder} holds one class only, {found[0].name!r}: two or more are expected")
+    for place in found:
+        if not place.name.isprintable():
+            raise SpecError(f"{folder} holds the class {place.name!r}, whose name cannot be printed: rename it")
+    return found
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -94,9 +102,9 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path, around: Path) -> Iterator[Path]:
-    """All files in it and below, in order, without hidden ones; links are followed, but into no folder twice.
+    """All files in it and below, in order, without hidden ones.
 
-    Nor into one that is around the classes, whose images are not all of this class.
+    Links are followed, but into no folder twice, and into none around the classes: not all in it is of this one.
     """
     entered = {around.resolve(), *around.resolve().parents}
     for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):

@@ -13,6 +13,7 @@ from densenet_tools.data.pool import in_order
 from spec.errors import SpecError, SpecWarning
 
 CHUNK = 32  # images that a thread takes at once: a small one takes less time than handing it over
+MOST_THREADS = 8  # beyond, they wait for each other
 
 
 def only_readable(dataset: ImageFiles, skip: bool) -> ImageFiles:
@@ -39,5 +40,5 @@ def _problems(paths: Sequence[Path]) -> dict[int, str]:
         return [(start + i, images.problem(path)) for i, path in enumerate(paths[start : start + CHUNK])]
 
     with warnings.catch_warnings(action="ignore"):  # around all threads: it is not for use inside of one
-        chunks = in_order(look, range(0, len(paths), CHUNK), workers=os.cpu_count() or 1)
+        chunks = in_order(look, range(0, len(paths), CHUNK), workers=min(os.cpu_count() or 1, MOST_THREADS))
         return {index: problem for chunk in chunks for index, problem in chunk if problem is not None}

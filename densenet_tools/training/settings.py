@@ -41,6 +41,9 @@ class Settings(Config):
     padding: int = Field(0, ge=0, description="pixels of black around each image, before a crop at a random place")
     flip: bool = Field(False, description="whether every second image is mirrored")
     image_size: PositiveInt | None = Field(None, description="height and width; none: the network's input_size")
+    resize: PositiveInt | None = Field(
+        None, description="what the shorter side is resized to before the crop; none: as is usual for the data"
+    )
     validation: float = Field(0.0, ge=0, lt=1, description="share of each class to validate on; 0: on the test images")
     skip_unreadable: bool = Field(False, description="whether images that cannot be read are left out")
     freeze_epochs: int = Field(0, ge=0, description="epochs in which only the classifier is trained")

@@ -118,10 +118,11 @@ def _start(settings: Settings, splits: Splits) -> tuple[spec.Checkpoint, dict[st
         weights, changes = _taken_over(given, network, train.classes, settings)
     _check_classes(network, train)
     size = settings.image_size or network.input_shape[1]
-    preprocessing = preprocessing_for(train, size, network.in_channels)
+    own = {"resize": settings.resize} if settings.resize else {}
+    preprocessing = preprocessing_for(train, size, network.in_channels, **own)
     if given and given.preprocessing and len(given.preprocessing.mean) == network.in_channels:
         resize = given.preprocessing.resize and round(given.preprocessing.resize * size / given.preprocessing.size)
-        preprocessing = spec.Preprocessing(**given.preprocessing.model_dump() | {"size": size, "resize": resize})
+        preprocessing = spec.Preprocessing(**given.preprocessing.model_dump() | {"size": size, "resize": resize} | own)
     provenance = {"trained": f"{settings.network} on {train.name}, seed {settings.seed}"}
     return spec.Checkpoint(network, weights, preprocessing, provenance, train.classes), changes
 
