@@ -1,4 +1,4 @@
-"""docs/porting.md does what it says: its tables are current, and its commands and code run as written, in turn."""
+"""The pages do what they say: their tables are current, and their commands and code run as written, in turn."""
 
 import contextlib
 import io
@@ -12,12 +12,17 @@ from typing import Any
 import pytest
 
 import spec
-from densenet_tools.commands.app import main
+from densenet_tools.commands.app import app, main
+from densenet_tools.data import fashion
+from tests.data.support import write_folder, write_idx
 from tests.support import FRAMEWORKS, loaded, require
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGE = (DOCS / "porting.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(console|python)\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+PAGES = {name: (DOCS / name).read_text(encoding="utf-8") for name in ("porting.md", "training.md", "results.md")}
+BLOCKS = {
+    name: re.findall(r"^```(console|python)\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    for name, page in PAGES.items()
+}
 PROMPT = "$ densenet "
 MEASURED = re.compile(r"\d\.\d+e[+-]\d\d|\b\d+\.\d\d\b")  # differences and seconds
 EXACT = "0.0e+00"  # that of the reference from itself
@@ -47,10 +52,13 @@ def commands(block: str) -> list[Command]:
     return found
 
 
-COMMANDS = [command for language, block in BLOCKS if language == "console" for command in commands(block)]
+COMMANDS = {
+    name: [command for language, block in blocks if language == "console" for command in commands(block)]
+    for name, blocks in BLOCKS.items()
+}
 
 
-def test_commands_and_code_do_what_the_page_shows(tmp_path, monkeypatch):
+def test_commands_and_code_do_what_the_page_on_porting_shows(tmp_path, monkeypatch):
     """All of them, in the page's order, in one folder; in one test, as they need what those before them wrote."""
     for name in FRAMEWORKS:
         require(name)
@@ -59,19 +67,43 @@ def test_commands_and_code_do_what_the_page_shows(tmp_path, monkeypatch):
     weights = spec.randomize(spec.initialize(network, 0), 0)
     torch.save("densenet121.pth", loaded(torch, network, weights))
     names: dict[str, Any] = {}
-    for language, block in BLOCKS:
-        if language == "python":
-            exec(block, names)
-            continue
-        for command in commands(block):
-            status, lines = run(command.line)
-            assert (status, in_turn(command.shown, lines)) == (command.status, True), "\n".join([command.line, *lines])
+    follow(BLOCKS["porting.md"], names)
     assert names["model"].network == names["checkpoint"].network == network
     assert names["checkpoint"].preprocessing == spec.Preprocessing()
     assert names["logits"].shape == (1, 1000)
     for file in ("densenet121.safetensors", "mine.safetensors"):
         found = spec.open(file).weights
         assert all((found[name] == array).all() for name, array in weights.items())
+
+
+def test_commands_and_code_of_the_page_on_training_run(tmp_path, monkeypatch):
+    """On small images in place of Fashion-MNIST's, and of photographs; figures of the real ones are in results.md."""
+    for name in FRAMEWORKS:
+        require(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fashion, "INSTALLED", write_idx(tmp_path / "idx", 64))
+    write_folder(tmp_path / "photos", count=8)
+    names: dict[str, Any] = {}
+    follow(BLOCKS["training.md"], names)
+    assert len(names["run"].state.history) == 1
+    assert list(names["velocities"]) == [
+        n for n in spec.parameter_shapes(names["model"].network) if not spec.is_buffer(n)
+    ]
+    for picture in ("curves", "confusion", "grid", "heatmap"):
+        assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    assert spec.open("runs/photos/best.safetensors").classes == ("cat", "dog", "fox")
+
+
+def follow(blocks: list[tuple[str, str]], names: dict[str, Any]) -> None:
+    """Runs a page's commands and code in turn; a command shows what stands below it, where something does."""
+    for language, block in blocks:
+        if language == "python":
+            exec(block, names)
+            continue
+        for command in commands(block):
+            status, lines = run(command.line)
+            shown = not command.shown or in_turn(command.shown, lines)
+            assert (status, shown) == (command.status, True), "\n".join([command.line, *lines])
 
 
 def run(line: str) -> tuple[int, list[str]]:
@@ -101,7 +133,7 @@ def test_a_line_that_is_not_printed_is_noticed():
 
 
 def test_the_page_has_a_walk_from_torchvision_to_the_others():
-    destinations = [shlex.split(command.line)[4] for command in COMMANDS if command.status == 0]
+    destinations = [shlex.split(command.line)[4] for command in COMMANDS["porting.md"] if command.status == 0]
     assert destinations[:3] == ["densenet121.safetensors", "densenet121.keras", "densenet121.params"]
 
 
@@ -117,14 +149,26 @@ def test_tables_are_current(tables):
 
 
 def test_a_table_that_is_not_current_is_noticed(tables):
-    stale = PAGE.replace("`conv1_conv`", "`conv1_convolution`")
-    assert stale != PAGE
-    assert tables["current"](stale) == PAGE
+    page = PAGES["porting.md"]
+    stale = page.replace("`conv1_conv`", "`conv1_convolution`")
+    assert stale != page
+    assert tables["current"]("porting.md", stale) == page
     with pytest.raises(ValueError, match="stands 0 times"):
-        tables["current"](PAGE.replace("<!-- generated: names -->", ""))
+        tables["current"]("porting.md", page.replace("<!-- generated: names -->", ""))
 
 
-def test_links_on_the_page_are_to_files_that_there_are():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", PAGE) if not link.startswith(("https://", "#"))]
+@pytest.mark.parametrize("name", PAGES)
+def test_links_on_a_page_are_to_files_that_there_are(name):
+    found = re.findall(r"\]\(([^)]+)\)|(?:src|srcset)=\"([^\"]+)\"", PAGES[name])
+    links = [
+        link.partition("#")[0] for pair in found for link in pair if link and not link.startswith(("https://", "#"))
+    ]
     assert links
     assert [link for link in links if not (DOCS / link).exists()] == []
+
+
+def test_commands_of_the_results_are_ones_that_there_are():
+    """They take hours; each is taken apart as the command line does, and its settings are checked."""
+    assert COMMANDS["results.md"]
+    for command in COMMANDS["results.md"]:
+        app.parse_args(shlex.split(command.line.removeprefix("$ "))[1:], exit_on_error=False, print_error=False)

@@ -8,7 +8,7 @@ import pytest
 
 import spec
 from densenet_tools.data import fashion, fashion_mnist
-from tests.data.support import idx, pictures, write_idx
+from tests.data.support import idx, pictures, real_fashion_mnist, write_idx
 
 FILES = [
     "train-images-idx3-ubyte",
@@ -39,9 +39,7 @@ def nowhere(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def real():
-    if not all((fashion.INSTALLED / f"{name}.gz").exists() for name in FILES):
-        pytest.skip("Fashion-MNIST is not installed: apt install dataset-fashion-mnist")
-    return fashion_mnist()
+    return real_fashion_mnist()
 
 
 def test_it_has_as_many_images_of_each_class_as_is_published(real):
