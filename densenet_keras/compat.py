@@ -63,5 +63,22 @@ def allow_dotted_names() -> None:
     keras.Layer._post_untrack_variable = lambda layer, variable: untrack(layer, undotted(variable))
 
 
+def count_devices(kind: str) -> int:
+    """How many devices of a kind, "cpu" or "gpu", there are; on PyTorch Keras lists none."""
+    if keras.config.backend() != "torch":
+        return len(keras.distribution.list_devices(kind))
+    import torch
+
+    return torch.cuda.device_count() if kind == "gpu" else 1
+
+
+def seed_framework(seed: int) -> None:
+    """Seeds the framework's own generator where layers draw by it: on PyTorch, those that were given no seed."""
+    if keras.config.backend() == "torch":
+        import torch
+
+        torch.manual_seed(seed)
+
+
 if keras.config.backend() == "torch":
     allow_dotted_names()

@@ -45,7 +45,7 @@ def step(
         loss = partial(_loss, model, label_smoothing, frozen_statistics)
         made[key] = STEPS[framework()](loss, model, trained, optimizer)
     loss, logits = made[key](x, labels.astype("int32"))
-    return float(loss), np.array(keras.ops.convert_to_numpy(logits))
+    return float(keras.ops.convert_to_numpy(loss)), np.array(keras.ops.convert_to_numpy(logits))
 
 
 def _loss(model: keras.Model, label_smoothing: float, frozen_statistics: bool, x: Any, labels: Any) -> tuple[Any, Any]:
@@ -56,19 +56,16 @@ def _loss(model: keras.Model, label_smoothing: float, frozen_statistics: bool, x
 
 @contextmanager
 def _frozen_norms(model: keras.Model) -> Iterator[None]:
-    """Batch norms use their running statistics in training, too, as Keras has it for those that are not trainable.
-
-    What is trained afterwards is what was before: their scales and shifts, unless they were frozen one by one.
-    """
+    """Batch norms use their running statistics in training, too, as Keras has it for those that are not trainable."""
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    before = [(each, each.trainable) for layer in norms for each in (layer, *layer.variables)]
+    before = [layer.trainable for layer in norms]
     try:
         for layer in norms:
-            layer.trainable = False
+            layer._trainable = False  # not by its setter, which would freeze scale and shift as well
         yield
     finally:
-        for each, trainable in before:  # a layer before its variables, whose flags it sets
-            each.trainable = trainable
+        for layer, trainable in zip(norms, before):
+            layer._trainable = trainable
 
 
 def with_tensorflow(loss_of: Loss, model: keras.Model, trained: Variables, optimizer: Any) -> Step:

@@ -10,6 +10,7 @@ import keras
 
 import spec
 from densenet_keras import blocks, inception, residual  # noqa: F401 (they register what they build)
+from densenet_keras.compat import count_devices
 
 _building = RLock()
 
@@ -42,7 +43,7 @@ def build(
 def device(name: str) -> Iterator[None]:
     """Models built within are on that device: cpu, gpu or gpu:1, say. Raises SpecError where it is not there."""
     kind, index = spec.device_of(name)
-    there = len(keras.distribution.list_devices(kind))
+    there = count_devices(kind)
     if index >= there:
         raise spec.SpecError(
             f"device {name!r} is not there: Keras on {keras.backend.backend()} finds {there} of that kind; use cpu"

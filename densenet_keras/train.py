@@ -8,6 +8,7 @@ import numpy as np
 
 import spec
 from densenet_keras import graph
+from densenet_keras.compat import seed_framework
 from densenet_keras.interop import (
     canonical,
     canonical_shape,
@@ -86,6 +87,7 @@ def load_velocities(model: keras.Model, optimizer: keras.optimizers.Optimizer, v
 
 def seed_dropout(model: keras.Model, seed: int) -> None:
     """Makes what dropout draws next a function of `seed`, each layer's by itself."""
+    seed_framework(seed)
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     for i, layer in enumerate(layers):
         layer.seed_generator.state.assign(np.random.SeedSequence([seed, i]).generate_state(2))

@@ -12,7 +12,7 @@ import spec
 from spec import reference
 from tests.cases import CLASSIC, small
 from tests.support import FRAMEWORKS, loaded, require
-from tests.test_training import DEPARTURE, NETWORKS, RATE, TOLERANCE, batches, departure, start
+from tests.test_steps import DEPARTURE, NETWORKS, RATE, TOLERANCE, batches, departure, start
 
 OPTIONS = {
     "plain": {},

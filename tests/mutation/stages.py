@@ -11,13 +11,13 @@ from pathlib import Path
 
 # Topics in the order in which they kill most in least time; a file that does not exist is left out.
 SPEC = (
-    "config shapes tree builders reference parity variants tables counts controls training live dropout interop "
-    "porting hostile hostile_arrays tolerance random backends side_by_side images threads survivors gradients"
+    "config shapes tree builders reference parity variants tables counts controls steps step_options live dropout "
+    "interop porting hostile hostile_arrays tolerance random backends side_by_side images threads survivors gradients"
 )
-COMPARISON = "tree parity tolerance controls training tables reference cli gradients hostile images backends"
+COMPARISON = "tree parity tolerance controls steps tables reference cli gradients hostile images backends"
 BACKEND = (
-    "side_by_side shapes parity training controls interop counts gradients dropout live builders threads backends "
-    "porting hostile_arrays random"
+    "side_by_side shapes parity steps step_options graphs controls interop counts gradients dropout live builders "
+    "threads backends porting hostile_arrays random"
 )
 # Variants of the published size, and the reference's gradients by finite differences, which take seconds each.
 LARGE = (
