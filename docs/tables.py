@@ -430,7 +430,7 @@ def metadata() -> str:
     network, of_digits = spec.variant("lenet"), spec.Preprocessing(size=32, resize=None, mean=(0.5,), std=(0.5,))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "lenet.safetensors"
-        spec.save(path, network, spec.initialize(network, 0), of_digits, {"source": "lenet.pth"}, "0123456789")
+        spec.save(path, network, spec.initialize(network, 0), of_digits, {"source": "lenet.pth"}, list("0123456789"))
         found = tensors.read_header(path).metadata
     meanings = {
         "format": "what tells a neutral file from another .safetensors",

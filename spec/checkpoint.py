@@ -233,8 +233,8 @@ def _classes(header: tensors.Header, num_classes: int | None) -> tuple[str, ...]
 
 def check_classes(path: str | Path, classes: Sequence[str], num_classes: int | None) -> None:
     """Raises SpecError unless these are different names, one for each class."""
-    if len(classes) != num_classes:
-        raise SpecError(f"{path}: classes should be {num_classes} names, one for each class, found {len(classes)}")
+    if isinstance(classes, str) or len(classes) != num_classes:
+        raise SpecError(f"{path}: classes should be {num_classes} names, one for each, found {SHORT.repr(classes)}")
     for name in classes:
         if not isinstance(name, str) or not name or not name.isprintable() or len(name) > LONGEST_NAME:
             raise SpecError(f"{path}: classes should be lines of 1 to {LONGEST_NAME} letters, found {SHORT.repr(name)}")

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import spec
+from densenet_tools import porting
 from densenet_tools.commands.app import main
 from densenet_tools.parity.differences import difference
 from densenet_tools.parity.tolerance import OUTPUTS
@@ -35,13 +36,14 @@ from tests.support import FRAMEWORKS, require
 
 WEIGHTS = weights_of()
 SHALLOW = {"growth_rate": 4, "block_config": [1, 1]}
+CLASSES = ("cat", "dog", "Überfuchs", "a/b", "4")
 PREPROCESSING = spec.Preprocessing(size=32, resize=36, channel_order="BGR", mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.25))
 
 
 @pytest.fixture
 def path(tmp_path):
     """A neutral file of the tiny network."""
-    spec.save(tmp_path / "x.safetensors", NETWORK, WEIGHTS, PREPROCESSING, {"source": "a test"})
+    spec.save(tmp_path / "x.safetensors", NETWORK, WEIGHTS, PREPROCESSING, {"source": "a test"}, CLASSES)
     return tmp_path / "x.safetensors"
 
 
@@ -65,8 +67,9 @@ class TestRoundTrip:
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_everything_comes_back(self, tmp_path, dtype):
         weights = weights_of(dtype=dtype)
-        spec.save(tmp_path / "x.safetensors", NETWORK, weights, PREPROCESSING, {"source": "a test"})
+        spec.save(tmp_path / "x.safetensors", NETWORK, weights, PREPROCESSING, {"source": "a test"}, list(CLASSES))
         found = spec.open(tmp_path / "x.safetensors")
+        assert found.classes == CLASSES
         assert same(found.weights, weights)
         assert found.dtype == np.dtype(dtype).name
         assert found.network == NETWORK
@@ -94,11 +97,12 @@ class TestRoundTrip:
         spec.save(tmp_path / "x.safetensors", NETWORK, WEIGHTS)
         found = spec.open(tmp_path / "x.safetensors")
         assert found.preprocessing is None
+        assert found.classes is None
         assert list(found.provenance) == ["tool"]
 
     def test_the_file_is_the_same_each_time_and_in_any_order_of_the_arrays(self, path, tmp_path):
         reversed_ = dict(reversed(WEIGHTS.items()))
-        spec.save(tmp_path / "y.safetensors", NETWORK, reversed_, PREPROCESSING, {"source": "a test"})
+        spec.save(tmp_path / "y.safetensors", NETWORK, reversed_, PREPROCESSING, {"source": "a test"}, CLASSES)
         assert header_of(tmp_path / "y.safetensors") == header_of(path)
         assert same(spec.open(tmp_path / "y.safetensors").weights, WEIGHTS)
 
@@ -160,6 +164,22 @@ BAD_METADATA = {
         "preprocessing: mean should have an entry for each of 3 channels, found 1",
     ),
     "a provenance that is a number": ({"provenance": "1"}, "the provenance in its header should be a table"),
+    "classes that are a table": ({"classes": "{}"}, "the classes in its header should be a list, found a dict"),
+    "classes that are no JSON": ({"classes": "cat"}, "the classes in its header is not valid JSON"),
+    "too few classes": ({"classes": '["cat"]'}, r"classes should be 5 names, one for each, found \['cat'\]"),
+    "classes that are numbers": (
+        {"classes": "[1, 2, 3, 4, 5]"},
+        "classes should be lines of 1 to 200 letters, found 1",
+    ),
+    "a class that would color a terminal": (
+        {"classes": json.dumps(["\x1b[31mcat", *"bcde"])},
+        r"classes should be lines of 1 to 200 letters, found '\\x1b\[31mcat'",
+    ),
+    "a class without a name": ({"classes": '["", "b", "c", "d", "e"]'}, "lines of 1 to 200 letters, found ''"),
+    "two classes of one name": (
+        {"classes": '["a", "b", "c", "b", "e"]'},
+        "classes should differ from each other, found 'b' twice",
+    ),
 }
 
 
@@ -167,6 +187,7 @@ class TestHeader:
     def test_the_metadata_say_all(self, path):
         metadata = header_of(path)["__metadata__"]
         assert sorted(metadata) == [
+            "classes",
             "config",
             "format",
             "format_version",
@@ -214,7 +235,7 @@ class TestHeader:
         assert str(error.value).startswith(str(path))
         assert "\n" not in str(error.value)
 
-    @pytest.mark.parametrize("key", ["name", "provenance", "preprocessing"])
+    @pytest.mark.parametrize("key", ["name", "provenance", "preprocessing", "classes"])
     def test_metadata_that_may_be_absent_may_be(self, path, key):
         with_metadata(path, **{key: None})
         found = spec.open(path)
@@ -478,6 +499,10 @@ NOT_TO_BE_SAVED = {
         lambda w: ("x.safetensors", NETWORK, w, spec.Preprocessing(mean=(0.5,), std=(0.5,))),
         "preprocessing: mean should have an entry for each of 3 channels, found 1",
     ),
+    "a text for classes": (
+        lambda w: ("x.safetensors", NETWORK, w, None, None, "abcde"),
+        "classes should be 5 names, one for each, found 'abcde'",
+    ),
     "a folder that is not there": (
         lambda w: ("none/x.safetensors", NETWORK, w),
         r"none/x\.safetensors cannot be written: No such file or directory",
@@ -593,3 +618,10 @@ class TestCommands:
 def test_the_reference_takes_float32_files_in_float64(path):
     model = reference.from_file(path)
     assert {array.dtype for array in reference.export_weights(model).values()} == {np.dtype(np.float64)}
+
+
+@pytest.mark.parametrize(("num_classes", "kept"), [(None, True), (5, True), (4, False)])
+def test_ported_weights_keep_the_names_of_their_classes_unless_the_classifier_is_new(path, num_classes, kept):
+    ported = porting.convert(path, porting.Format.NEUTRAL, porting.Format.NEUTRAL, num_classes=num_classes)
+    porting.write(path.parent / "y.safetensors", porting.Format.NEUTRAL, ported.result)
+    assert spec.open(path.parent / "y.safetensors").classes == (CLASSES if kept else None)
