@@ -64,12 +64,15 @@ def allow_dotted_names() -> None:
 
 
 def count_devices(kind: str) -> int:
-    """How many devices of a kind, "cpu" or "gpu", there are; on PyTorch Keras lists none."""
-    if keras.config.backend() != "torch":
-        return len(keras.distribution.list_devices(kind))
-    import torch
+    """How many devices of a kind, "cpu" or "gpu", there are: on PyTorch Keras lists none, on JAX it raises for none."""
+    if keras.config.backend() == "torch":
+        import torch
 
-    return torch.cuda.device_count() if kind == "gpu" else 1
+        return torch.cuda.device_count() if kind == "gpu" else 1
+    try:
+        return len(keras.distribution.list_devices(kind))
+    except RuntimeError:
+        return 0
 
 
 def seed_framework(seed: int) -> None:

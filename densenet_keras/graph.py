@@ -42,6 +42,8 @@ def step(
     made = vars(optimizer).setdefault("_steps", {})
     key = (label_smoothing, frozen_statistics, *map(id, trained))
     if key not in made:
+        if not optimizer.built:  # one of Keras' own, whose variables must be there before a graph is made
+            optimizer.build(trained)
         loss = partial(_loss, model, label_smoothing, frozen_statistics)
         made[key] = STEPS[framework()](loss, model, trained, optimizer)
     loss, logits = made[key](x, labels.astype("int32"))
