@@ -1,8 +1,8 @@
 """A model as one static graph: what Gluon calls hybridized, beside the model, which stays as its user has it.
 
 Eager execution takes 1.2 to 1.5 times as long. There is one graph for inference and one for training, since `concat`
-differs, made when first needed; its memory is planned once for each shape. A graph is no longer used once the model
-has other blocks than it was made of.
+differs, made when first needed; its memory is planned once for each shape. A graph is made anew once the model has
+other blocks, or one of them other numbers.
 """
 
 from typing import Any
@@ -30,20 +30,27 @@ def run(model: ConvNet, x: mx.nd.NDArray) -> mx.nd.NDArray:
     with legacy_arrays():
         if key not in graphs or graphs[key].settings != settings_of(blocks):
             graphs[key] = Graph(model, blocks)
-        return graphs[key](x)
+        return graphs[key](model, x)
 
 
 class Graph:
-    """The model as it is now, recording or not."""
+    """The model as it is now, recording or not; run eagerly where a block of its user's takes arrays alone."""
 
     def __init__(self, model: ConvNet, blocks: list[Block]):
-        output = model(mx.sym.var("data"))
-        parameters = dict(model.collect_params().items())
         self.settings = settings_of(blocks)
-        self.inputs: list[Parameter | None] = [parameters.get(name) for name in output.list_inputs()]
+        self.inputs: list[Parameter | None] = []
+        self.op: Any = None
+        try:
+            output = model(mx.sym.var("data"))
+        except Exception:  # of any kind, from any block: run eagerly, it says what is wrong, if anything is
+            return
+        parameters = dict(model.collect_params().items())
+        self.inputs = [parameters.get(name) for name in output.list_inputs()]
         self.op = mx.nd.CachedOp(output, FLAGS)
 
-    def __call__(self, x: mx.nd.NDArray) -> mx.nd.NDArray:
+    def __call__(self, model: ConvNet, x: mx.nd.NDArray) -> mx.nd.NDArray:
+        if self.op is None:
+            return model(x)
         return self.op(*(x if each is None else each.data(x.context) for each in self.inputs))
 
 
@@ -53,5 +60,5 @@ def all_blocks(block: Block) -> list[Block]:
 
 
 def settings_of(blocks: list[Block]) -> Any:
-    """What a graph was made of: the blocks, and whether batch norms use their running statistics in training."""
-    return [(block, getattr(block, "_kwargs", {}).get("use_global_stats")) for block in blocks]
+    """What a graph was made of: the blocks, and the numbers that they were made with."""
+    return [(block, dict(getattr(block, "_kwargs", ())), getattr(block, "_rate", None)) for block in blocks]

@@ -69,6 +69,26 @@ def test_gluon_makes_one_graph_and_another_for_other_blocks(monkeypatch, trainin
     assert (densenet_mxnet.predict(model, images()) == 0).all()
 
 
+def test_gluons_graph_follows_a_changed_number():
+    densenet_mxnet = require("mxnet")
+    model = loaded(densenet_mxnet, NETWORK, weights())
+    before = densenet_mxnet.predict(model, images())
+    model.features.norm0._kwargs["eps"] = 0.5
+    after = densenet_mxnet.predict(model, images())
+    assert abs(after - before).max() > 0.01 * abs(before).max()
+    assert after == pytest.approx(model(densenet_mxnet.interop.to_input(model, images())).asnumpy(), rel=1e-12)
+
+
+def test_a_block_that_takes_arrays_alone_is_run_eagerly():
+    densenet_mxnet = require("mxnet")
+    expected = densenet_mxnet.predict(loaded(densenet_mxnet, NETWORK, weights()), images())
+    model = loaded(densenet_mxnet, NETWORK, weights())
+    forward = model.classifier.hybrid_forward
+    model.classifier.hybrid_forward = lambda F, x, **own: forward(F, x, **own)[:, ::-1]  # symbols have no slices
+    assert (densenet_mxnet.predict(model, images()) == expected[:, ::-1]).all()
+    densenet_mxnet.step(model, densenet_mxnet.sgd(model, 0.125), images(), LABELS)
+
+
 def test_gluons_hooks_are_called_by_predict():
     densenet_mxnet = require("mxnet")
     model = loaded(densenet_mxnet, NETWORK, weights())
