@@ -15,6 +15,7 @@ import spec
 from densenet_tools.commands import app, files, show
 from densenet_tools.commands.app import main
 from spec.shapes import Misfit
+from tests.data.support import write_folder
 
 TINY = 'extends = "densenet40_k12_bc"\ngrowth_rate = 4\nblock_config = [1, 1]\ninput_size = 16\n'
 
@@ -114,6 +115,118 @@ def test_a_setting_that_is_none_is_refused_in_a_sentence(folder, capsys, argv, s
     found = capsys.readouterr().err
     assert found.startswith(f"densenet: {sentence}") or sentence in found
     assert found.count("\n") == 1
+    assert (folder / "tiny.toml").read_text() == TINY
+
+
+def train(*more: str) -> list[str]:
+    return ["train", "tiny.toml", "--data", "pictures", "--backend", "numpy", "--batch-size", "2", *more]
+
+
+EVALUATE = ["evaluate", "tiny.safetensors", "--data", "pictures", "--backend", "numpy"]
+PREDICT = ["predict", "tiny.safetensors", "--backend", "numpy"]
+LEARNING = [
+    (["train"], "train needs a folder for the run, such as --out runs/first, or --resume with one"),
+    (["train", "tiny.toml"], "train needs a folder for the run"),
+    (["train", "--out", "run"], "train needs a network, such as densenet40_k12_bc, or a --config that names one"),
+    (train("--out", "tiny.toml"), "tiny.toml is a file: name a folder for the run"),
+    (train("--out", "pictures"), "pictures has other files, such as cat: name a new folder for the run"),
+    (train("--out", "pictures/run"), "--out pictures/run lies in the folder of images, whose folders are classes"),
+    (train("--out", "run", "--set", "num_classes=3"), "pictures has 2 classes, num_classes is set to 3: leave it out"),
+    (train("--out", "run", "--set", "growth=3"), "tiny.toml: growth: unknown field, did you mean 'growth_rate'?"),
+    (
+        train("--out", "run", "--set", "classifier_activation=softmax"),
+        "tiny ends in a softmax, a loss needs logits: set classifier_activation to none",
+    ),
+    (train("--out", "run", "--epochs", "0"), "epochs: should be greater than 0, found 0"),
+    (train("--out", "run", "--epochs", "many"), 'Invalid value for --epochs: unable to convert "many" into int.'),
+    (train("--out", "run", "--image-size", "0"), "image_size: should be greater than 0, found 0"),
+    (train("--out", "run", "--learning-rate", "1e300"), "learning_rate: should be less than or equal to 1000000000"),
+    (train("--out", "run", "--milestones", "0.5", "0.2"), "milestones should rise between 0 and 1, found [0.5, 0.2]"),
+    (train("--out", "run", "--schedule", "linear"), 'Invalid value "linear" for --schedule. Choose from: "constant"'),
+    (train("--out", "run", "--device", "tpu"), "device must be cpu, gpu or gpu:N, found 'tpu'"),
+    (train("--out", "run", "--device", "gpu"), "device 'gpu' is not there: the reference computes on the cpu; use cpu"),
+    (train("--out", "run", "--momentum", "0"), "nesterov needs a momentum above 0, found momentum 0.0"),
+    (train("--out", "run", "--validation", "1"), "validation: should be less than 1, found 1.0"),
+    (
+        ["train", "tiny.toml", "--out", "run", "--data", "pictures", "--backend", "numpy", "--batch-size", "5"],
+        "batch_size must be at most 4, as many images as there are, found 5",
+    ),
+    (
+        train("--out", "run", "--data-dir", "."),
+        "--data-dir is for the files of fashion-mnist: leave it out with the fo",
+    ),
+    (
+        ["train", "tiny.toml", "--out", "run", "--data-dir", "pictures"],
+        "pictures should hold the four files of Fashion",
+    ),
+    (["train", "tiny.toml", "--out", "run", "--data", "fashion"], "'fashion' is no data set and no folder of images, "),
+    (
+        ["train", "none.toml", "--out", "run", "--data", "pictures"],
+        "none.toml cannot be read: No such file or director",
+    ),
+    (["train", "x", "--out", "run", "--data", "pictures"], "unknown variant 'x': known: densenet121"),
+    (["train", "--config", "none.toml", "--out", "run"], "none.toml does not exist"),
+    (["train", "--config", "tiny.toml", "--out", "run"], "tiny.toml: extends: unknown field, known: network"),
+    (["train", "--config", "zero.toml", "--out", "run"], "zero.toml: epochs: should be greater than 0, found 0"),
+    (["train", "--config", "pictures", "--out", "run"], "pictures cannot be read: it is not a file"),
+    (["train", "--resume", "none"], "none is not the folder of a run, it has no settings.toml: name what train --out"),
+    (["train", "--resume", "pictures"], "pictures is not the folder of a run, it has no settings.toml"),
+    (
+        ["train", "tiny.toml", "--resume", "run"],
+        "--resume goes on with a run as it was begun: leave the network, --out",
+    ),
+    (
+        ["train", "--resume", "run", "--epochs", "3"],
+        "epochs cannot change in a run that goes on: leave it out, or begin",
+    ),
+    (["evaluate", "tiny.safetensors"], 'Command "evaluate" parameter --data requires an argument.'),
+    (["evaluate", "pictures", "--data", "pictures"], "pictures is not the folder of a run, it has no checkpoint: name"),
+    (["evaluate", "none.safetensors", "--data", "pictures"], "none.safetensors does not exist"),
+    ([*EVALUATE, "--batch-size", "0"], "batch_size must be at least 1, found 0"),
+    ([*EVALUATE, "--device", "gpu"], "device 'gpu' is not there: the reference computes on the cpu; use cpu"),
+    ([*EVALUATE, "--json", "tiny.safetensors"], "--json tiny.safetensors is a file that is read: name another one"),
+    ([*EVALUATE, "--json", "pictures/cat/0.png"], "--json pictures/cat/0.png is a file that is read: name another one"),
+    ([*EVALUATE, "--json", "pictures"], "--json pictures cannot be written: it is a directory, name a file in it"),
+    ([*EVALUATE, "--plot", "none/x.png"], "--plot none/x.png cannot be written: none is not a directory"),
+    ([*EVALUATE, "--plot", "x.jpg"], "x.jpg must end in .png or .svg or .pdf"),
+    ([*EVALUATE, "--plot", "x.png", "--json", "x.png"], "--plot x.png is what --json writes: name another file"),
+    ([*EVALUATE, "--theme", "pink"], 'Invalid value "pink" for --theme. Choose from: "light", "dark".'),
+    ([*EVALUATE, "--data-dir", "."], "--data-dir is for the files of fashion-mnist: leave it out with the folder pict"),
+    (["evaluate", "tiny.safetensors", "--data", "x", "--backend", "caffe"], "unknown backend 'caffe': known: numpy"),
+    (["evaluate", "tiny.safetensors", "--data", "x", "--backend", "torch:fast"], "unknown executor 'fast' of backend"),
+    (PREDICT, "predict needs photographs, or --data with a data set: name one of the two"),
+    ([*PREDICT, "a.png", "--data", "pictures"], "predict needs photographs, or --data with a data set: name one"),
+    ([*PREDICT, "none.png"], "image none.png does not exist"),
+    ([*PREDICT, "tiny.toml"], "tiny.toml cannot be read as an image: "),
+    ([*PREDICT, "--data", "pictures", "--count", "0"], "--count must be at least 1, found 0"),
+    ([*PREDICT, "--data", "pictures", "--count", "101", "--grid", "x.png"], "--grid has room for 100 images: set"),
+    ([*PREDICT, *["a.png"] * 101, "--grid", "x.png"], "--grid has room for 100 images: set --count, or name fewer"),
+    ([*PREDICT, "a.png", "--data-dir", "."], "--data-dir is for the files of --data fashion-mnist: leave it out with"),
+    ([*PREDICT, "a.png", "--grid", "a.png"], "--grid a.png is a file that is read: name another one"),
+    (["heatmap", "pictures"], "pictures is not the folder of a run, it has no checkpoint: name what train --out was"),
+    (["heatmap", "tiny.safetensors", "--out", "tiny.safetensors"], "tiny.safetensors must end in .png or .svg or .pdf"),
+    (["plot"], "plot needs the folders of runs, such as densenet plot runs/torch runs/mxnet"),
+    (["plot", "[red]"], "[red] is not the folder of a run, it has no log.jsonl: name what train --out was given"),
+]
+
+
+@pytest.mark.parametrize(("argv", "sentence"), LEARNING, ids=[sentence[:50] for _, sentence in LEARNING])
+def test_what_cannot_be_trained_or_looked_at_is_refused_in_a_sentence(folder, capsys, argv, sentence):
+    """And nothing is left of it: what is begun again does not find a run."""
+    if argv[0] != "train":
+        pytest.importorskip("matplotlib")
+    write_folder(folder / "pictures", ["cat", "dog"], count=2, parts=())
+    (folder / "a.png").write_bytes((folder / "pictures/cat/0.png").read_bytes())
+    (folder / "zero.toml").write_text("epochs = 0\n")
+    network = spec.load("tiny.toml", num_classes=2)
+    own = spec.Preprocessing(size=16, resize=None)
+    spec.save("tiny.safetensors", network, spec.initialize(network, 0), own, classes=["cat", "dog"])
+    before = sorted(folder.rglob("*"))
+    assert main(argv) == 2
+    found = capsys.readouterr()
+    assert found.err.startswith(f"densenet: {sentence}")
+    assert (found.out, found.err.count("\n")) == ("", 1)
+    assert sorted(folder.rglob("*")) == before
     assert (folder / "tiny.toml").read_text() == TINY
 
 

@@ -1,5 +1,7 @@
 """`densenet evaluate`."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,11 +9,10 @@ from cyclopts import Parameter
 
 from densenet_tools import figures
 from densenet_tools.commands import arguments, evaluation_tables, files, progress, tables
-from densenet_tools.commands.models import Device, RunBy, Source, opened
-from densenet_tools.data import open_data
+from densenet_tools.commands.models import Device, RunBy, Source, dataset_for, opened
+from densenet_tools.commands.text import printable
 from densenet_tools.evaluation import evaluate as measured
 from densenet_tools.figures.confusion import confusion
-from densenet_tools.parity.report import to_json
 from densenet_tools.training import weights_of
 
 
@@ -37,28 +38,28 @@ def evaluate(
     """
     if plot:
         figures.check(plot)
-    files.check({"--json": json_file, "--plot": plot}, [weights_of(source)])
+    outputs = {"--json": json_file, "--plot": plot}
+    files.check(outputs, [weights_of(source)])
     with opened(source, backend, device, data) as it:
-        splits = open_data(data, data_dir, skip_unreadable, it.checkpoint.classes)
-        test = splits.test or splits.train
-        assert test is not None
-        classes = it.checkpoint.classes or test.classes
+        test = dataset_for(it, data, data_dir, outputs, skip_unreadable)
         with progress.steps(0, of=len(test)) as bar:
             done = [0]
 
             def shown(count: int) -> None:
                 done[0] += count
-                bar.update(done[0], test.name)
+                bar.update(done[0], "images")
 
             found = measured(
                 lambda _, images: it.predict(images), it.model, it.checkpoint, test, batch_size, on_batch=shown
             )
-    title = f"{it.checkpoint.network.name} in {it.runner} on {test.name}"
-    tables.show(evaluation_tables.metrics_table(title, found, classes))
-    tables.show(evaluation_tables.confusion_table("confusions", found, classes))
+    name = it.checkpoint.network.name
+    title = printable(f"{name} in {it.runner} on {test.name}")
+    tables.show(evaluation_tables.metrics_table(title, found, test.classes))
+    tables.show(evaluation_tables.confusion_table("confusions", found, test.classes))
     if json_file:
-        files.write(json_file, to_json(found))
+        what = {"network": name, "backend": str(it.runner), "data": test.name, "classes": test.classes}
+        files.write(json_file, json.dumps(what | asdict(found), indent=2) + "\n")
     if plot:
-        files.write(plot, confusion(found, classes, plot.suffix[1:], theme))
-        print(f"written: {plot}")
+        files.write(plot, confusion(found, test.classes, plot.suffix[1:], theme))
+        print(f"written: {printable(plot)}")
     return 0

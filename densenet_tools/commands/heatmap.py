@@ -13,6 +13,7 @@ from densenet_tools import figures
 from densenet_tools.commands import files
 from densenet_tools.commands.arguments import PrintJson
 from densenet_tools.commands.models import Source
+from densenet_tools.commands.text import printable
 from densenet_tools.figures.heatmap import heatmap as draw
 from densenet_tools.reuse import BlockReuse, feature_reuse
 from densenet_tools.training import weights_of
@@ -47,7 +48,7 @@ def heatmap(
     if as_json:
         print(json.dumps(_listed(checkpoint.network.name, blocks, raw), indent=2))
     else:
-        print(f"written: {picture}")
+        print(f"written: {printable(picture)}")
     return 0
 
 

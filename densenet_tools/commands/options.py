@@ -1,22 +1,23 @@
 """The settings of a run as options of a command: each may be left out, and then a file or the default says it."""
 
 from dataclasses import asdict, field, make_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 from cyclopts import Parameter
 
 from densenet_tools.training import Settings
 
 ELSEWHERE = ("network", "overrides")  # given by its place, and by --set
+KINDS = get_type_hints(Settings)  # without what Settings checks besides, and says in its own words
 
 
 def _option(name: str) -> tuple[str, Any, Any]:
-    setting = Settings.model_fields[name]
+    setting, kind = Settings.model_fields[name], KINDS[name]
     many, default = isinstance(setting.default, tuple), setting.default
-    shown = " ".join(map(str, default)) if many else "none" if default is None else default
+    shown = " ".join(map(str, default)) if many else str(default).lower()
     text = f"{str(setting.description)[0].upper()}{str(setting.description)[1:]}; default: {shown}."
-    parameter = Parameter(help=text, negative=None if setting.annotation is bool else "", consume_multiple=many)
-    kind: Any = list[float] if many else setting.annotation
+    parameter = Parameter(help=text, negative=None if kind is bool else "", consume_multiple=many)
+    kind = list[float] if many else kind
     return name, Annotated[kind | None, parameter], field(default=None)
 
 

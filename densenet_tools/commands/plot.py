@@ -9,13 +9,14 @@ from cyclopts import Parameter
 import spec
 from densenet_tools import figures
 from densenet_tools.commands import files
+from densenet_tools.commands.text import printable
 from densenet_tools.figures.curves import curves
 from densenet_tools.figures.logs import read_run
 from densenet_tools.training.log import EPOCHS, STEPS
 
 
 def plot(
-    *runs: Annotated[Path, Parameter(help="Folders of runs, as train --out was given them.")],
+    *runs: Annotated[Path, Parameter(help="Folders of runs, as train --out was given them.", json_list=False)],
     out: Annotated[Path, Parameter(help="The picture: .png, .svg or .pdf.")] = Path("curves.png"),
     theme: Annotated[figures.Theme, Parameter(help="What is behind it.")] = "light",
 ) -> int:
@@ -32,7 +33,7 @@ def plot(
     files.check({"--out": out}, [run / log for run in runs for log in (EPOCHS, STEPS)])
     read = {name: read_run(run) for name, run in _named(runs).items()}
     files.write(out, curves(read, out.suffix[1:], theme))
-    print(f"written: {out}")
+    print(f"written: {printable(out)}")
     return 0
 
 

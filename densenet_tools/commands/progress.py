@@ -18,6 +18,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from densenet_tools.commands.text import printable
+
+NARROW = 10  # columns of a bar beside much else
+
 
 @contextmanager
 def bar(name: str, done: int, of: int) -> Iterator[None]:
@@ -28,7 +32,7 @@ def bar(name: str, done: int, of: int) -> Iterator[None]:
     with Progress(
         *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False, disable=not there
     ) as progress:
-        progress.add_task(escape(name), total=of, completed=done)
+        progress.add_task(escape(printable(name)), total=of, completed=done)
         yield
 
 
@@ -41,7 +45,7 @@ class Bar:
 
     def update(self, done: int, text: str) -> None:
         """So many are done, and what else there is to say."""
-        self.progress.update(self.task, completed=done, description=escape(text))
+        self.progress.update(self.task, completed=done, description=text)
 
     def print(self, line: str) -> None:
         """A line on stdout, above the bar where both are on one terminal."""
@@ -54,12 +58,21 @@ class Bar:
 
 @contextmanager
 def steps(done: int, of: int) -> Iterator[Bar]:
-    """Shows how many of many steps are done, and how long the rest will take."""
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    """Shows how many of many steps are done, and how long the rest will take.
+
+    In 80 columns a line has room for the ^C that a terminal puts behind it: beyond the edge, it could not be removed.
+    """
+    columns = (
+        SpinnerColumn(),
+        BarColumn(bar_width=NARROW),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
     there = sys.stderr.isatty()
     with Progress(
         *columns,
-        TimeRemainingColumn(elapsed_when_finished=False),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,

@@ -10,8 +10,10 @@ import spec
 from densenet_tools import training
 from densenet_tools.commands import arguments, progress
 from densenet_tools.commands.options import NOTHING, Options, given
-from densenet_tools.commands.stopping import Stop, stopping
-from densenet_tools.training import BEST, Board, Epoch, Settings, Step, Training
+from densenet_tools.commands.stopping import stopping
+from densenet_tools.commands.text import printable
+from densenet_tools.data.fashion import NAME as FASHION_MNIST
+from densenet_tools.training import BEST, Epoch, Settings, Step, Training
 from spec.shapes import by
 
 
@@ -35,21 +37,23 @@ def train(
 
     Example: densenet train densenet40_k12_bc --data fashion-mnist --image-size 28 --epochs 4 --out runs/first
     """
-    settings = given(options)
-    with stopping() as stop:
-        if resume is not None:
-            if network or out or config or set_:
-                raise spec.SpecError(
-                    "--resume goes on with a run as it was begun: leave the network, --out, --config and --set out"
-                )
-            with training.resumed(resume, settings) as run:
-                return _trained(run, stop)
-        if out is None:
-            raise spec.SpecError("train needs a folder for the run, such as --out runs/first, or --resume with one")
-        with training.begun(_settings(network, config, set_, settings), out) as (run, changes):
-            for name, what in changes.items():
-                print(f"  {name}: {what}")
-            return _trained(run, stop)
+    options_given = given(options)
+    if resume is not None:
+        if network or out or config or set_:
+            raise spec.SpecError(
+                "--resume goes on with a run as it was begun: leave the network, --out, --config and --set out"
+            )
+        with training.resumed(resume, options_given) as run:
+            return _trained(run)
+    if out is None:
+        raise spec.SpecError("train needs a folder for the run, such as --out runs/first, or --resume with one")
+    settings = _settings(network, config, set_, options_given)
+    if settings.data != FASHION_MNIST and Path(settings.data).resolve() in out.resolve().parents:
+        raise spec.SpecError(f"--out {out} lies in the folder of images, whose folders are classes: name another one")
+    with training.begun(settings, out) as (run, changes):
+        for name, what in changes.items():
+            print(f"  {name}: {what}")
+        return _trained(run)
 
 
 def _settings(network: str | None, config: Path | None, set_: list[str] | None, settings: dict[str, Any]) -> Settings:
@@ -64,29 +68,29 @@ def _settings(network: str | None, config: Path | None, set_: list[str] | None, 
     return Settings(**settings)
 
 
-def _trained(run: Training, stop: Stop) -> int:
+def _trained(run: Training) -> int:
     """Trains to the end or to a signal, and says how it goes: a line an epoch, and at a terminal a bar."""
-    steps = run.task.steps
-    print(_title(run), flush=True)
-    board = Board(run.run, run.state.step)
-    try:
-        with progress.steps(run.state.step, of=steps) as bar:
-            for done in run.steps():
-                board.add(done)
-                if isinstance(done, Step):
-                    bar.update(done.step, _figures(done, run))
-                else:
-                    bar.print(_line(done, run.task.settings.epochs))
-                if stop.signal is not None:
-                    run.save()
-                    break
-    finally:
-        board.close()
-    if stop.signal is not None and run.state.step < steps:
+    steps, epochs = run.task.steps, run.task.settings.epochs
+    print(printable(_title(run)), flush=True)
+    with (
+        stopping() as stop,
+        training.board(run.run, run.state.step) as add,
+        progress.steps(run.state.step, of=steps) as bar,
+    ):
+        for done in run.steps():
+            add(done)
+            if isinstance(done, Step):
+                bar.update(done.step, _figures(done, run))
+            else:
+                bar.print(_line(done, epochs))
+            if stop.signal is not None:
+                run.save()
+                break
+    if stop.signal is not None and len(run.state.history) < epochs:
         where = f"stopped after step {run.state.step} of {steps}"
-        print(f"densenet: {where}: go on with densenet train --resume {run.run}", file=sys.stderr)
+        print(f"densenet: {where}: go on with densenet train --resume {printable(run.run)}", file=sys.stderr)
         return 128 + stop.signal
-    print(f"written: {run.run / BEST}")
+    print(f"written: {printable(run.run / BEST)}")
     return 0
 
 
@@ -103,11 +107,14 @@ def _title(run: Training) -> str:
 
 def _figures(done: Step, run: Training) -> str:
     """What the epoch gave until now."""
-    state = run.state
-    steps = (done.step - 1) % run.task.steps_per_epoch + 1
-    images = steps * run.task.settings.batch_size
-    speed = f"{images / state.seconds:,.0f} images/s"
-    return f"loss {state.loss_sum / steps:.3f}  accuracy {state.correct / images:.3f}  {speed}"
+    task, state = run.task, run.state
+    steps = (done.step - 1) % task.steps_per_epoch + 1
+    images = steps * task.settings.batch_size
+    if steps == task.steps_per_epoch and task.validation:
+        doing = "validating"
+    else:
+        doing = f"{images / state.seconds:,.0f} images/s"
+    return f"loss {state.loss_sum / steps:.3f} accuracy {state.correct / images:.3f} {doing}"
 
 
 def _line(done: Epoch, epochs: int) -> str:

@@ -1,16 +1,15 @@
 """The one loop that trains in every backend."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from itertools import islice
 from math import isfinite
 from pathlib import Path
 
 import numpy as np
 
 import spec
-from densenet_tools.data import batches, epoch_order
+from densenet_tools.data import Batch, batches, epoch_order
 from densenet_tools.evaluation import evaluate
 from densenet_tools.training import log, state as states
 from densenet_tools.training.causes import first_not_finite
@@ -37,13 +36,18 @@ class Training:
             backend.load_velocities(self.model, self.optimizer, saved.velocities)
         self.unlogged: list[Step] = []
 
+    @property
+    def complete(self) -> bool:
+        """Whether all epochs are done, and validated."""
+        return len(self.state.history) == self.task.settings.epochs
+
     def steps(self) -> Iterator[Step | Epoch]:
         """Trains to the end: what each step, and after its last one each epoch, gave; with checkpoints on the way.
 
         One may stop after any of them, and call `save`. Raises SpecError where a loss is not finite, and where a
         checkpoint cannot be written.
         """
-        while len(self.state.history) < self.task.settings.epochs:
+        while not self.complete:
             saved = time.monotonic()
             for done in self._epoch():
                 self.unlogged.append(done)
@@ -54,20 +58,30 @@ class Training:
             yield self._end_of_epoch()
 
     def save(self) -> None:
-        """Writes a checkpoint of now, and the logs up to it."""
-        log.append_steps(self.run, self.unlogged)
-        self.unlogged = []
+        """Writes the logs up to now, and then a checkpoint; raises SpecError where that is not possible."""
+        checkpoint = self._checkpoint()
         velocities = self.task.backend.export_velocities(self.model, self.optimizer)
-        states.save(self.run, self.state, self._checkpoint(), velocities)
-        log.write_epochs(self.run, self.state.history)
+        with states.saving(self.run, self.state.step):
+            log.append_steps(self.run, self.unlogged)
+            self.unlogged = []
+            log.write_epochs(self.run, self.state.history)
+            states.save(self.run, self.state, checkpoint, velocities)
 
     def _epoch(self) -> Iterator[Step]:
         """The steps that are left of an epoch: none where it is still to be validated."""
+        before = time.perf_counter()
+        with closing(self._begin_epoch()) as ahead:
+            for images, labels in ahead:
+                done = self._step(images, labels, before)
+                yield done
+                before = time.perf_counter()
+
+    def _begin_epoch(self) -> Generator[Batch, None, None]:
+        """Freezes what is frozen in it; returns the batches that are left of it."""
         task, settings = self.task, self.task.settings
         epoch = len(self.state.history)
-        start = self.state.step - epoch * task.steps_per_epoch
         task.backend.freeze(self.model, task.frozen(epoch))
-        ahead = batches(
+        return batches(
             task.train,
             task.preprocessing,
             task.network.in_channels,
@@ -77,16 +91,10 @@ class Training:
             settings.augmentation,
             settings.seed,
             epoch,
-            start,
+            start=self.state.step - epoch * task.steps_per_epoch,
             drop_last=True,
             workers=settings.workers,
         )
-        before = time.perf_counter()
-        with closing(ahead):
-            for images, labels in ahead:
-                done = self._step(images, labels, before)
-                yield done
-                before = time.perf_counter()
 
     def _step(self, images: np.ndarray, labels: np.ndarray, before: float) -> Step:
         task, settings, backend = self.task, self.task.settings, self.task.backend
@@ -95,11 +103,12 @@ class Training:
         backend.set_learning_rate(self.optimizer, learning_rate)
         if task.drops:
             backend.seed_dropout(self.model, _seed(settings.seed, step))
-        loss, logits = backend.step(
-            self.model, self.optimizer, images, labels, settings.label_smoothing, settings.freeze_statistics
-        )
+        with np.errstate(all="ignore"):  # the reference's own warnings: what is not finite is said below
+            loss, logits = backend.step(
+                self.model, self.optimizer, images, labels, settings.label_smoothing, settings.freeze_statistics
+            )
         if not isfinite(loss):
-            raise spec.SpecError(self._diverged(loss, images))
+            raise self._diverged(f"the loss of step {step + 1} is {loss}")
         correct = int((logits.argmax(axis=1) == labels).sum())
         self.state = self.state.after(loss, correct, time.perf_counter() - before)
         return Step(step + 1, (step + 1) / per_epoch, loss, correct / len(labels), learning_rate)
@@ -107,16 +116,10 @@ class Training:
     def _end_of_epoch(self) -> Epoch:
         """Validates, logs and saves; the best weights first, as a run that is killed in between does it all again."""
         task, settings, state = self.task, self.task.settings, self.state
-        found = None
+        checkpoint, found = self._checkpoint(), None
         if task.validation:
-            found = evaluate(
-                task.backend.predict,
-                self.model,
-                self._checkpoint(),
-                task.validation,
-                settings.batch_size,
-                settings.workers,
-            )
+            predict = task.backend.predict
+            found = evaluate(predict, self.model, checkpoint, task.validation, settings.batch_size, settings.workers)
         count = task.steps_per_epoch
         images = count * settings.batch_size
         epoch = Epoch(
@@ -132,30 +135,44 @@ class Training:
         )
         best = state.best
         if found is None or best is None or found.accuracy > best:
-            states.write_weights(self.run / BEST, self._checkpoint())
+            with states.saving(self.run, state.step):
+                states.write_weights(self.run / BEST, checkpoint)
             best = found.accuracy if found else None
-        self.state = State(state.step, history=(*state.history, epoch), best=best)
+        self.state = State(state.step, history=(*state.history, epoch), best=best, images=state.images)
         self.save()
         return epoch
 
     def _checkpoint(self) -> spec.Checkpoint:
+        """What the network is now; raises SpecError where it is not finite, though the loss of each step was."""
         start, weights = self.task.start, self.task.backend.export_weights(self.model)
+        if bad := _not_finite(weights):
+            raise self._diverged(f"after step {self.state.step} {bad} is not finite")
         provenance = {**start.provenance, "step": str(self.state.step)}
         return spec.Checkpoint(start.network, weights, start.preprocessing, provenance, start.classes)
 
-    def _diverged(self, loss: float, images: np.ndarray) -> str:
-        """Which layer it was, with the weights that the step began with: the last checkpoint's, trained up to there."""
+    def _diverged(self, what: str) -> spec.SpecError:
+        """Says where it began: the steps since the last checkpoint are made again, up to the first that shows it."""
         again = Training(self.task, self.run, states.load(self.run))
-        kept = again.state.step
-        for _ in islice(again._epoch(), self.state.step - kept):
-            pass
-        weights, settings = self.task.backend.export_weights(again.model), self.task.settings
+        backend, settings = self.task.backend, self.task.settings
+        with closing(again._begin_epoch()) as ahead:
+            for images, labels in ahead:
+                step, weights = again.state.step + 1, backend.export_weights(again.model)
+                if step > self.state.step:  # the one whose loss is not finite
+                    break
+                again._step(images, labels, time.perf_counter())
+                if _not_finite(backend.export_weights(again.model)):
+                    break
         layer = first_not_finite(self.task.network, weights, images, settings.freeze_statistics)
-        where = f"the first output that is not finite is that of {layer}" if layer else "every layer's output is finite"
-        return (
-            f"the loss of step {self.state.step + 1} is {loss}, {where}: lower learning_rate, or give it a warmup; "
-            f"the checkpoint of step {kept} is kept"
+        first = f"the first output that is not finite is that of {layer}" if layer else "each layer's output is finite"
+        return spec.SpecError(
+            f"{what}, {first} in step {step}: begin another run with a lower learning_rate, or with a warmup; "
+            f"{states.kept(self.run)}"
         )
+
+
+def _not_finite(weights: spec.Weights) -> str | None:
+    """The first array that is not finite."""
+    return next((name for name, array in weights.items() if not np.isfinite(array).all()), None)
 
 
 def _seed(seed: int, step: int) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 import spec
 from densenet_tools import backends
@@ -14,8 +14,29 @@ from densenet_tools.data import Augmentation
 from spec.config import Config, PositiveInt
 from spec.files import check_readable, replacing
 from spec.training import check_sgd
-from spec.weights import KINDS
+from spec.tree import LIMIT
 
+NONE = "none"  # how overrides spell None, on the command line and in TOML, which has no word for it
+
+
+def _replaced(value: Any, old: object, new: object) -> Any:
+    """A value, or what the tables in it hold, with `new` in the place of `old`."""
+    if isinstance(value, dict):
+        return {name: _replaced(each, old, new) for name, each in value.items()}
+    return new if value == old else value
+
+
+def _unicode(name: str) -> str:
+    """A file's name may have any bytes, but for a TOML file they must be UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError("should be a name in UTF-8") from None
+    return name
+
+
+Name = Annotated[str, AfterValidator(_unicode)]
+Overrides = Annotated[dict[str, Any], BeforeValidator(lambda table: _replaced(table, NONE, None))]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Shares = Annotated[tuple[float, ...], Field(strict=False)]
 
@@ -23,14 +44,16 @@ Shares = Annotated[tuple[float, ...], Field(strict=False)]
 class Settings(Config):
     """The defaults of the optimizer and of the schedule are the paper's for CIFAR (Huang et al. 2017, section 4.2)."""
 
-    network: str = Field("densenet40_k12_bc", description="variant, config file, or .safetensors to go on from")
-    overrides: dict[str, Any] = Field({}, description="fields of the network's config that are set otherwise")
+    network: Name = Field("densenet40_k12_bc", description="variant, config file, or .safetensors to go on from")
+    overrides: Overrides = Field({}, description="fields of the network's config that are set otherwise")
     backend: Literal["torch", "mxnet", "keras", "numpy"] = Field("torch", description="what trains")
-    data: str = Field("fashion-mnist", description="what to train on: fashion-mnist, or a folder of images")
-    data_dir: str | None = Field(None, description="folder of Fashion-MNIST's four files, where they are not installed")
+    data: Name = Field("fashion-mnist", description="what to train on: fashion-mnist, or a folder of images")
+    data_dir: Name | None = Field(
+        None, description="folder of Fashion-MNIST's four files, where they are not installed"
+    )
     epochs: PositiveInt = Field(10, description="how often each image is seen")
     batch_size: PositiveInt = Field(64, description="images in a step; what is left over of an epoch is left out")
-    learning_rate: float = Field(0.1, description="largest learning rate")
+    learning_rate: float = Field(0.1, le=LIMIT, description="largest learning rate")
     schedule: Literal["constant", "step", "cosine", "one-cycle"] = Field("step", description="how the rate changes")
     milestones: Shares = Field((0.5, 0.75), description="shares of the run after which schedule step divides it by 10")
     warmup: NotNegative = Field(0.0, description="epochs in which the rate rises from zero")
@@ -60,20 +83,26 @@ class Settings(Config):
     def augmentation(self) -> Augmentation:
         return Augmentation(padding=self.padding, flip=self.flip)
 
-    def check(self) -> None:
-        """Raises SpecError for what no field shows by itself."""
+    @model_validator(mode="after")
+    def _check(self) -> "Settings":
         check_sgd(self.learning_rate, self.momentum, self.nesterov, self.weight_decay)
         spec.device_of(self.device)
-        backends.parse(self.backend).check()
         if list(self.milestones) != sorted(self.milestones) or not all(0 < share < 1 for share in self.milestones):
             raise spec.SpecError(f"milestones should rise between 0 and 1, found {list(self.milestones)}")
         if self.warmup > self.epochs:
             raise spec.SpecError(f"warmup should be at most epochs ({self.epochs}), found {self.warmup}")
-        assert self.dtype in KINDS
+        return self
+
+    def check(self) -> None:
+        """Raises SpecError unless the backend is installed."""
+        backends.parse(self.backend).check()
 
 
-def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """The settings in a TOML file, some replaced; raises SpecError that names the file and the field."""
+def read(path: Path, given: Mapping[str, Any] | None = None) -> Settings:
+    """The settings in a TOML file, with those that are given besides in their place, field by field of `overrides`.
+
+    Raises SpecError that names the field, and the file where the fault is the file's own.
+    """
     check_readable(path)
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -82,13 +111,31 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
     except OSError as error:
         raise spec.SpecError(f"{path} cannot be read: {error.strerror}") from None
     try:
-        return Settings(**fields | dict(overrides or {}))
+        return Settings(**_merged(fields, given or {}))
+    except spec.SpecError:
+        _check_file(path, fields)
+        raise
+
+
+def write(path: Path, settings: Settings) -> None:
+    """All settings as a TOML file that `read` reads; but for those that are None, which all are by default."""
+    fields = {name: value for name, value in settings.model_dump(mode="json").items() if value is not None}
+    with replacing(path) as beside:
+        beside.write_text(tomli_w.dumps(_replaced(fields, None, NONE)), encoding="utf-8")
+
+
+def _check_file(path: Path, fields: Mapping[str, Any]) -> None:
+    """Raises SpecError that names the file where its fields are wrong by themselves."""
+    try:
+        Settings(**fields)
     except spec.SpecError as error:
         raise spec.SpecError(f"{path}: {error}") from None
 
 
-def write(path: Path, settings: Settings) -> None:
-    """All settings as a TOML file that `read` reads; what is none is left out, as TOML has no word for it."""
-    fields = {name: value for name, value in settings.model_dump(mode="json").items() if value is not None}
-    with replacing(path) as beside:
-        beside.write_text(tomli_w.dumps(fields), encoding="utf-8")
+def _merged(fields: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` with `given`; where both have a table, only what is given in it changes."""
+    merged = dict(fields)
+    for name, value in given.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged

@@ -5,46 +5,62 @@ whose header has the rest. That is all that the next step depends on: order, aug
 seed and the step.
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 from uuid import uuid4
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 import spec
 from spec import tensors
 
 WEIGHTS, VELOCITIES = "weights.safetensors", "optimizer.safetensors"
 NAME, UNFINISHED = re.compile(r"step-(\d+)-epochs-(\d+)"), ".unfinished-"
+LEFT = re.compile(r"\.(unfinished-|[0-9a-f]{32}\.)")  # what a write that was killed leaves; see spec.files.replacing
+CHECKED = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)  # of what is read; what is made is right
+Count = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class Epoch:
     """What an epoch gave: a line of the log. `loss` and `accuracy` are means over its steps, before each of them."""
 
-    epoch: int
-    step: int
+    __pydantic_config__ = CHECKED
+    epoch: Count
+    step: Count
     learning_rate: float
     loss: float
     accuracy: float
     validation_loss: float | None
     validation_accuracy: float | None
     images_per_second: float
-    seconds: float
+    seconds: NotNegative
 
 
 @dataclass(frozen=True)
 class State:
-    """`step` steps are done; `history` has the epochs that are, and validated; the sums are of the next one so far."""
+    """`step` steps are done; `history` has the epochs that are, and validated; the sums are of the next one so far.
 
-    step: int = 0
+    `images` says how many are trained on and how many validated on: with others it would be another run.
+    """
+
+    __pydantic_config__ = CHECKED
+    step: Count = 0
     loss_sum: float = 0.0
-    correct: int = 0
-    seconds: float = 0.0
+    correct: Count = 0
+    seconds: NotNegative = 0.0
     history: tuple[Epoch, ...] = ()
     best: float | None = None
+    images: tuple[Count, Count] = (0, 0)
 
     def after(self, loss: float, correct: int, seconds: float) -> "State":
         """One step later."""
@@ -67,28 +83,40 @@ class Saved:
 
 
 def save(run: Path, state: State, checkpoint: spec.Checkpoint, velocities: spec.Weights) -> None:
-    """Adds a checkpoint to the run and removes those before it; raises SpecError where it cannot be written."""
-    target, beside = run / f"step-{state.step:06d}-epochs-{len(state.history)}", run / f"{UNFINISHED}{uuid4().hex}"
+    """Adds a checkpoint to the run and removes those before it; raises OSError or SpecError where it cannot."""
+    target, beside = run / _name(state), run / f"{UNFINISHED}{uuid4().hex}"
     if target.exists():  # of the same step and epoch, so the same
         return
     try:
         beside.mkdir()
         write_weights(beside / WEIGHTS, checkpoint)
-        digest = tensors.digest(velocities[name] for name in sorted(velocities))
-        metadata = {"state": json.dumps(asdict(state)), "sha256": digest}
+        text = json.dumps(asdict(state))
+        metadata = {"state": text, "sha256": _digest(beside / WEIGHTS, text, velocities)}
         tensors.write(beside / VELOCITIES, velocities, metadata)
         _sync(beside)
         os.rename(beside, target)
         _sync(run)
-    except (OSError, spec.SpecError) as error:
+    except (OSError, spec.SpecError):
         shutil.rmtree(beside, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or str(error).rpartition("cannot be written: ")[2]
-        kept = [f"; that of step {_order(found)[0]} is kept" for found in _found(run)[-1:]]
-        raise spec.SpecError(
-            f"{run}: the checkpoint of step {state.step} cannot be written: {reason}{''.join(kept)}"
-        ) from None
+        raise
     for before in _found(run)[:-1]:
         shutil.rmtree(before, ignore_errors=True)
+
+
+@contextmanager
+def saving(run: Path, step: int) -> Iterator[None]:
+    """Says in one sentence, a SpecError, what could not be written within the block, and what is left."""
+    try:
+        yield
+    except (OSError, spec.SpecError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rpartition("cannot be written: ")[2]
+        raise spec.SpecError(f"{run}: step {step} cannot be saved: {reason}; {kept(run)}") from None
+
+
+def kept(run: Path) -> str:
+    """What is left to go on from, in words."""
+    last = newest(run)
+    return f"the checkpoint of step {_order(last)[0]} is kept" if last else "there is no checkpoint"
 
 
 def write_weights(path: Path, checkpoint: spec.Checkpoint) -> None:
@@ -110,31 +138,55 @@ def newest(run: Path) -> Path | None:
 
 
 def load(run: Path) -> Saved:
-    """The run's last checkpoint; raises SpecError where it has none, and where that is damaged."""
+    """The run's last checkpoint; raises SpecError where it has none, and where that is not what was written."""
     folder = newest(run)
     if folder is None:
-        raise spec.SpecError(f"{run} has no checkpoint to go on from: name what train --out was given")
+        raise spec.SpecError(f"{run} has no checkpoint to go on from: begin it anew with --out {run}")
     checkpoint = spec.open(folder / WEIGHTS)
     header = tensors.read_header(folder / VELOCITIES)
-    velocities, digest = tensors.read_arrays(header, sorted(header.shapes))
-    if header.metadata.get("sha256") != digest:
-        raise spec.SpecError(f"{header.path} is damaged: its values are not those that its digest was taken of")
-    return Saved(_state(header), checkpoint, velocities)
+    velocities, _ = tensors.read_arrays(header, sorted(header.shapes))
+    text = header.metadata.get("state", "")
+    if header.metadata.get("sha256") != _digest(folder / WEIGHTS, text, velocities):
+        raise spec.SpecError(
+            f"{folder} is damaged, its files are not those that train wrote together: put a copy in its place, or "
+            "begin another run"
+        )
+    state = _state(header.path, text)
+    if folder.name != _name(state):  # which says what is the newest
+        raise spec.SpecError(f"{folder} holds another checkpoint than its name says: rename it to {_name(state)}")
+    return Saved(state, checkpoint, velocities)
 
 
 def clean(run: Path) -> None:
-    """Removes what a run that was killed left of a checkpoint: one that was not finished, or not yet removed."""
-    for left in (*run.glob(f"{UNFINISHED}*"), *_found(run)[:-1]):
-        shutil.rmtree(left, ignore_errors=True)
+    """Removes what a run that was killed left of its last write: files without an end, checkpoints that are old."""
+    for left in (path for path in run.iterdir() if LEFT.match(path.name)):
+        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    for before in _found(run)[:-1]:
+        shutil.rmtree(before, ignore_errors=True)
 
 
-def _state(header: tensors.Header) -> State:
+def _digest(weights: Path, state: str, velocities: spec.Weights) -> str:
+    """The SHA-256 of all that a checkpoint holds: the whole file of weights, the state, names and velocities."""
+    with open(weights, "rb") as file:
+        found = hashlib.file_digest(file, "sha256")
+    names = sorted(velocities)
+    found.update(json.dumps([state, names, tensors.digest(velocities[name] for name in names)]).encode())
+    return found.hexdigest()
+
+
+def _state(path: Path, text: str) -> State:
     try:
-        table = json.loads(header.metadata["state"])
-        history = tuple(Epoch(**epoch) for epoch in table.pop("history"))
-        return State(history=history, **{each.name: table[each.name] for each in fields(State) if each.name in table})
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        raise spec.SpecError(f"{header.path} does not say how far its run is: it was not written by train") from None
+        return TypeAdapter(State).validate_json(text)
+    except ValidationError as error:
+        complaint = error.errors(include_url=False)[0]
+        where = ".".join(("state", *map(str, complaint["loc"])))
+        raise spec.SpecError(
+            f"{path} does not say how far its run is: {where}: {complaint['msg'].removeprefix('Input ')}"
+        ) from None
+
+
+def _name(state: State) -> str:
+    return f"step-{state.step:06d}-epochs-{len(state.history)}"
 
 
 def _found(run: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """What a run trains, on what: all that stays the same from its first step to its last."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ FASHION_MNIST_CHANNELS = 1
 
 @dataclass(frozen=True)
 class Task:
-    """`start` has the network, its first weights, the preprocessing and the classes; `test` may be None."""
+    """`start` has the network, its first weights, the preprocessing and the classes."""
 
     settings: Settings
     backend: Backend
@@ -44,6 +45,11 @@ class Task:
         return self.settings.epochs * self.steps_per_epoch
 
     @property
+    def images(self) -> tuple[int, int]:
+        """How many are trained on, and how many validated on."""
+        return len(self.train), len(self.validation or ())
+
+    @property
     def drops(self) -> bool:
         """Whether the network has dropout, and a step so depends on random numbers."""
         return any(isinstance(node, Dropout) and node.rate for _, node in spec.walk(self.network.root))
@@ -51,8 +57,7 @@ class Task:
     def frozen(self, epoch: int) -> list[str]:
         """The parameters that are not trained in an epoch, counted from 0: at first all but the classifier's."""
         parameters = [name for name in spec.parameter_shapes(self.network) if not spec.is_buffer(name)]
-        classifier = parameters[-1].rpartition(".")[0]
-        return [name for name in parameters if not name.startswith(f"{classifier}.")] if self.early(epoch) else []
+        return [name for name in parameters if name not in _classifier(parameters)] if self.early(epoch) else []
 
     def early(self, epoch: int) -> bool:
         """Whether only the classifier is trained in that epoch."""
@@ -106,16 +111,19 @@ def _start(settings: Settings, splits: Splits) -> tuple[spec.Checkpoint, dict[st
     fields = {"num_classes": len(train.classes)} | settings.overrides
     if settings.image_size is not None:
         fields["input_size"] = settings.image_size
+    classes, given = train.classes, None
     if not spec.holds_weights(settings.network):
         if settings.data == "fashion-mnist":
             fields = {"in_channels": FASHION_MNIST_CHANNELS} | fields
         network = spec.load(settings.network, **fields)
-        weights, given = spec.initialize(network, settings.seed, np.dtype(settings.dtype).type), None
+        weights = spec.initialize(network, settings.seed, np.dtype(settings.dtype).type)
         changes: dict[str, str] = {}
     else:
         given = spec.open(settings.network)
         network = spec.load(settings.network, **fields)
-        weights, changes = _taken_over(given, network, train.classes, settings)
+        weights, changes = _taken_over(given, network, classes, settings)
+        if given.classes and sorted(given.classes) == sorted(classes):
+            classes = given.classes  # the classifier's order
     _check_classes(network, train)
     size = settings.image_size or network.input_shape[1]
     own = {"resize": settings.resize} if settings.resize else {}
@@ -124,19 +132,27 @@ def _start(settings: Settings, splits: Splits) -> tuple[spec.Checkpoint, dict[st
         resize = given.preprocessing.resize and round(given.preprocessing.resize * size / given.preprocessing.size)
         preprocessing = spec.Preprocessing(**given.preprocessing.model_dump() | {"size": size, "resize": resize} | own)
     provenance = {"trained": f"{settings.network} on {train.name}, seed {settings.seed}"}
-    return spec.Checkpoint(network, weights, preprocessing, provenance, train.classes), changes
+    return spec.Checkpoint(network, weights, preprocessing, provenance, classes), changes
 
 
 def _taken_over(
     given: spec.Checkpoint, network: spec.Network, classes: tuple[str, ...], settings: Settings
 ) -> tuple[spec.Weights, dict[str, str]]:
-    """The weights of a file, with a new classifier unless it told the same classes apart."""
+    """The weights of a file, with a new classifier unless it told the same classes apart, in whatever order.
+
+    A file that does not name its classes is taken to tell apart these, where it has as many.
+    """
     own = given.weights
-    if given.classes != classes and not (given.classes is None and given.network.num_classes == len(classes)):
-        last = list(own)[-1].rpartition(".")[0]
-        own = {name: array for name, array in own.items() if not name.startswith(f"{last}.")}
+    if given.classes and sorted(given.classes) != sorted(classes):
+        own = {name: array for name, array in own.items() if name not in _classifier(own)}
     weights, changes = adapted(network, own, settings.seed)
     return {name: array.astype(settings.dtype) for name, array in weights.items()}, changes
+
+
+def _classifier(names: Collection[str]) -> set[str]:
+    """Those of a network's last layer."""
+    last = list(names)[-1].rpartition(".")[0]
+    return {name for name in names if name.rpartition(".")[0] == last}
 
 
 def _check_classes(network: spec.Network, train: Dataset) -> None:
