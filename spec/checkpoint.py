@@ -68,6 +68,7 @@ def save(
         raise SpecError(f"a neutral file's name ends in {SUFFIX}, found {str(path)!r}")
     if network.config is None:
         raise SpecError(f"{network.name} was made by hand: a neutral file needs the config that spec.build made it of")
+    _check_name(path, network.name)
     if network.num_classes is None:
         raise SpecError(f"{network.name} has no classifier: a neutral file is of a whole network")
     first = next(iter(weights.values()), None) if isinstance(weights, Mapping) else None
@@ -173,8 +174,7 @@ def _named(place: str | Path) -> Iterator[None]:
 def _told(header: tensors.Header) -> tuple[str, NetworkConfig]:
     if is_neutral(header):
         name = header.metadata.get("name", header.path.stem)
-        if not name.isprintable() or len(name) > LONGEST_NAME:
-            raise SpecError(f"{header.path}: the name in its header should be a line of at most {LONGEST_NAME} letters")
+        _check_name(header.path, name)
         return name, _config(header)
     with _named(header.path):
         config = infer(_own(header))
@@ -221,6 +221,11 @@ def _preprocessing(header: tensors.Header, channels: int) -> Preprocessing | Non
         found = Preprocessing(**fields)
     _check_channels(header.path, found, channels)
     return found
+
+
+def _check_name(path: str | Path, name: str) -> None:
+    if not name.isprintable() or len(name) > LONGEST_NAME:
+        raise SpecError(f"{path}: the name in its header should be a line of at most {LONGEST_NAME} letters")
 
 
 def _classes(header: tensors.Header, num_classes: int | None) -> tuple[str, ...] | None:

@@ -79,14 +79,14 @@ def fields_of(table: Table) -> Table:
     own = {key: value for key, value in table.items() if key not in ("extends", "published")}
     if "extends" not in table:
         return own
-    return _merged(fields_of(_entry(table["extends"])), own)
+    return merged(fields_of(_entry(table["extends"])), own)
 
 
 def config_of(fields: Table, overrides: Mapping[str, Any], source: str) -> NetworkConfig:
     """The config of these fields, some replaced; errors name the source."""
-    merged = _merged(fields, overrides)
+    table = merged(fields, overrides)
     try:
-        return config_type(merged.get("family", DEFAULT_FAMILY))(**merged)
+        return config_type(table.get("family", DEFAULT_FAMILY))(**table)
     except SpecError as error:
         raise SpecError(f"{source}: {error}") from None
 
@@ -98,10 +98,10 @@ def _entry(name: str) -> Table:
         raise SpecError(f"unknown variant {name!r}: {nearest(str(name), names())}") from None
 
 
-def _merged(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Table:
+def merged(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Table:
     """`fields` with `overrides`; where both are mappings, only what the override names changes."""
-    merged = dict(fields)
+    table = dict(fields)
     for key, value in overrides.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
+        both = isinstance(value, Mapping) and isinstance(table.get(key), Mapping)
+        table[key] = merged(table[key], value) if both else value
+    return table

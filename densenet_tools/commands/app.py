@@ -26,6 +26,7 @@ from densenet_tools.commands import (
     show,
     train,
 )
+from densenet_tools.commands.text import printable
 
 app = App(
     name="densenet",
@@ -75,7 +76,7 @@ def _warned(shown: Callable[..., None]) -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, spec.SpecWarning):
-            print(f"densenet: {message}", file=sys.stderr)
+            print(f"densenet: {printable(message)}", file=sys.stderr)
         else:
             shown(message, category, *where)
 
@@ -84,5 +85,4 @@ def _warned(shown: Callable[..., None]) -> Callable[..., None]:
 
 def _line(error: Exception) -> str:
     """What an error says, in one line, whatever names it repeats."""
-    text = str(error).replace("\n", " ")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(str(error).replace("\n", " "))

@@ -16,7 +16,7 @@ from spec.analysis import BYTES
 
 
 def compare(
-    *networks: Annotated[str, Parameter(help="Variants' names, or config files.")],
+    *networks: Annotated[str, Parameter(help="Variants' names, or config files.", json_list=False)],
     input: arguments.Input = None,
     backends_: arguments.Backends = None,
     runs: Annotated[int, Parameter(help="How many inferences are timed, after three to warm up.")] = 10,

@@ -18,12 +18,16 @@ from spec.shapes import by
 
 
 def parity(
-    *networks: Annotated[str, Parameter(help="Variants, config files, or .safetensors files; default: densenet121.")],
+    *networks: Annotated[
+        str, Parameter(help="Variants, config files, or .safetensors files; default: densenet121.", json_list=False)
+    ],
     dtype: Annotated[Literal["float32", "float64"], Parameter(help="What the backends compute in.")] = "float32",
     backends_: arguments.Backends = None,
     images: Annotated[
         list[Path] | None,
-        Parameter(negative="", consume_multiple=True, help="Photographs; default: one that matplotlib ships."),
+        Parameter(
+            negative="", consume_multiple=True, json_list=False, help="Photographs; default: one that matplotlib ships."
+        ),
     ] = None,
     batch: Annotated[int, Parameter(help="How many crops of them make a batch.")] = 2,
     input: arguments.Input = None,

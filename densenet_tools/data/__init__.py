@@ -1,7 +1,12 @@
 """Labeled images, and the batches that every backend gets alike, to the bit."""
 
 from densenet_tools.data.augmentation import Augmentation as Augmentation
-from densenet_tools.data.batching import Batch as Batch, batches as batches, count_batches as count_batches
+from densenet_tools.data.batching import (
+    Batch as Batch,
+    batches as batches,
+    check_padding as check_padding,
+    count_batches as count_batches,
+)
 from densenet_tools.data.dataset import (
     Dataset as Dataset,
     ImageArray as ImageArray,

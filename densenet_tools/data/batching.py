@@ -63,15 +63,21 @@ def count_batches(count: int, batch_size: int, drop_last: bool = False) -> int:
     return count // batch_size if drop_last else -(-count // batch_size)
 
 
+def check_padding(augmentation: Augmentation, preprocessing: spec.Preprocessing) -> None:
+    """Raises SpecError for a padding from which a crop could have none of the image."""
+    if augmentation.padding >= preprocessing.size:
+        raise spec.SpecError(
+            f"padding must be less than the size of the images ({preprocessing.size}), found {augmentation.padding}"
+        )
+
+
 def _check(
     preprocessing: spec.Preprocessing, dtype: str, augmentation: Augmentation | None, start: int, workers: int
 ) -> None:
     if dtype not in KINDS:
         raise spec.SpecError(f"dtype must be {' or '.join(KINDS)}, found {dtype!r}")
-    if augmentation and augmentation.padding >= preprocessing.size:
-        raise spec.SpecError(
-            f"padding must be less than the size of the images ({preprocessing.size}), found {augmentation.padding}"
-        )
+    if augmentation:
+        check_padding(augmentation, preprocessing)
     for name, value in (("start", start), ("workers", workers)):
         if value < 0:
             raise spec.SpecError(f"{name} must be at least 0, found {value}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from densenet_tools.data import download, idx
+from densenet_tools.data import idx
 from densenet_tools.data.dataset import ImageArray, Splits
 from spec.errors import SpecError
 
@@ -52,6 +52,8 @@ def fashion_mnist(folder: Path | None = None) -> Splits:
 
 
 def _cached() -> Path:
+    from densenet_tools.data import download  # and with it http and ssl, only where they are needed
+
     folder = download.cache() / NAME
     digests = {name: digest for part in PARTS.values() for name, digest in part.items()}
     try:

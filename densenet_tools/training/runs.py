@@ -1,12 +1,14 @@
 """A run's folder: begun, gone on with, and locked meanwhile."""
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import spec
+from densenet_tools.data.fashion import NAME as FASHION_MNIST
 from densenet_tools.training import log, settings as files, state as states
 from densenet_tools.training.loop import BEST, Training
 from densenet_tools.training.settings import Settings
@@ -64,6 +66,8 @@ def resumed(run: Path, overrides: Mapping[str, Any] | None = None) -> Iterator[T
 
 def weights_of(path: Path) -> Path:
     """The file with weights that a path means: a file itself; of a run its best, or else its last."""
+    if not path.exists():
+        raise spec.SpecError(f"{path} does not exist: name the folder of a run, or a .safetensors file")
     if not path.is_dir():
         return path
     if (path / BEST).exists():
@@ -130,7 +134,9 @@ def _check_same(run: Path, task: Task, saved: Saved) -> None:
 
 
 def _movable(settings: Settings) -> Settings:
-    """The settings with whole paths, so that a run goes on from any folder."""
-    data = settings.data if settings.data == "fashion-mnist" else str(Path(settings.data).resolve())
-    folder = settings.data_dir and str(Path(settings.data_dir).resolve())
-    return Settings(**settings.model_dump() | {"data": data, "data_dir": folder})
+    """The settings with whole paths, so that a run goes on, or is made again, from any folder."""
+    names = {name: getattr(settings, name) for name in ("network", "data", "data_dir")}
+    whole = {name: str(Path(given).resolve()) for name, given in names.items() if given and os.path.exists(given)}
+    if settings.data == FASHION_MNIST:
+        whole.pop("data", None)
+    return Settings(**settings.model_dump() | whole)

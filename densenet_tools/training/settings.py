@@ -15,6 +15,7 @@ from spec.config import Config, PositiveInt
 from spec.files import check_readable, replacing
 from spec.training import check_sgd
 from spec.tree import LIMIT
+from spec.variants import merged
 
 NONE = "none"  # how overrides spell None, on the command line and in TOML, which has no word for it
 
@@ -111,7 +112,7 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Settings:
     except OSError as error:
         raise spec.SpecError(f"{path} cannot be read: {error.strerror}") from None
     try:
-        return Settings(**_merged(fields, given or {}))
+        return Settings(**merged(fields, given or {}))
     except spec.SpecError:
         _check_file(path, fields)
         raise
@@ -130,12 +131,3 @@ def _check_file(path: Path, fields: Mapping[str, Any]) -> None:
         Settings(**fields)
     except spec.SpecError as error:
         raise spec.SpecError(f"{path}: {error}") from None
-
-
-def _merged(fields: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` with `given`; where both have a table, only what is given in it changes."""
-    merged = dict(fields)
-    for name, value in given.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
-        merged[name] = _merged(merged[name], value) if both else value
-    return merged

@@ -9,7 +9,15 @@ import numpy as np
 import spec
 from densenet_tools import backends, memory
 from densenet_tools.backends import Backend
-from densenet_tools.data import Dataset, Splits, count_batches, held_out, open_data, preprocessing_for
+from densenet_tools.data import (
+    Dataset,
+    Splits,
+    check_padding,
+    count_batches,
+    held_out,
+    open_data,
+    preprocessing_for,
+)
 from densenet_tools.porting.adapt import adapted
 from densenet_tools.training.settings import Settings
 from spec.layers import Dropout
@@ -99,6 +107,7 @@ def _task(settings: Settings, start: spec.Checkpoint, splits: Splits) -> Task:
         train, validation = held_out(train, settings.validation, settings.seed)
     task = Task(settings, backend, start, train, validation)
     count_batches(len(train), settings.batch_size, drop_last=True)  # refuses a batch size that is too large
+    check_padding(settings.augmentation, task.preprocessing)
     shape = (task.network.in_channels, task.preprocessing.size, task.preprocessing.size)
     memory.check(task.network, shape, settings.batch_size, each=np.dtype(settings.dtype).itemsize, layers=True)
     return task
