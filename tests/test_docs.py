@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import spec
-from densenet_tools.commands.app import app, main
+from densenet_tools.commands.app import main
 from densenet_tools.data import fashion
 from tests.data.support import write_folder, write_idx
 from tests.support import FRAMEWORKS, loaded, require
@@ -165,10 +165,3 @@ def test_links_on_a_page_are_to_files_that_there_are(name):
     ]
     assert links
     assert [link for link in links if not (DOCS / link).exists()] == []
-
-
-def test_commands_of_the_results_are_ones_that_there_are():
-    """They take hours; each is taken apart as the command line does, and its settings are checked."""
-    assert COMMANDS["results.md"]
-    for command in COMMANDS["results.md"]:
-        app.parse_args(shlex.split(command.line.removeprefix("$ "))[1:], exit_on_error=False, print_error=False)

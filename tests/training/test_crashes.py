@@ -18,7 +18,7 @@ from tests.training.support import begin, go_on, outcome, settings
 TINY: dict[str, Any] = {"image_size": 8, "batch_size": 2, "padding": 1, "checkpoint_seconds": 0, "workers": 0}
 IMAGES = 4  # so two steps an epoch
 TAKING_SPACE = ("open", "save_file", "fsync", "mkdir", "rename")
-SOON = 12  # fewer than the calls of a run that goes on before its first step
+SOON = 7  # the calls of a run that goes on, before its first step
 
 
 @pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids="{} epochs".format)
