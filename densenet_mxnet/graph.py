@@ -6,7 +6,7 @@ other blocks, or one of them other numbers.
 """
 
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import mxnet as mx
 from mxnet import autograd
@@ -60,5 +60,5 @@ def all_blocks(block: Block) -> list[Block]:
 
 
 def settings_of(blocks: list[Block]) -> Any:
-    """What a graph was made of: the blocks, and the numbers that they were made with."""
-    return [(block, dict(getattr(block, "_kwargs", ())), getattr(block, "_rate", None)) for block in blocks]
+    """What a graph was made of: the blocks, which it does not keep alive, and the numbers that they were made with."""
+    return [(ref(block), dict(getattr(block, "_kwargs", ())), getattr(block, "_rate", None)) for block in blocks]

@@ -1,5 +1,8 @@
 """`step` and `predict` compile once for a model and shape, and follow what changes afterwards."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -100,6 +103,18 @@ def test_gluons_hooks_are_called_by_predict():
     hook.detach()
     densenet_mxnet.predict(model, images())
     assert len(seen) == 1
+
+
+def test_no_graph_keeps_a_model_alive(backend):
+    model = loaded(backend, NETWORK, weights())
+    optimizer = backend.sgd(model, 0.125)
+    for _ in range(2):
+        backend.predict(model, images())
+        backend.step(model, optimizer, images(), LABELS)
+    gone = weakref.ref(model)
+    del model, optimizer
+    gc.collect()
+    assert gone() is None
 
 
 def test_gluons_model_is_left_as_it_was():
