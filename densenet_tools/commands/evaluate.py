@@ -42,16 +42,8 @@ def evaluate(
     files.check(outputs, [weights_of(source)])
     with opened(source, backend, device, data) as it:
         test = dataset_for(it, data, data_dir, outputs, skip_unreadable)
-        with progress.steps(0, of=len(test)) as bar:
-            done = [0]
-
-            def shown(count: int) -> None:
-                done[0] += count
-                bar.update(done[0], "images")
-
-            found = measured(
-                lambda _, images: it.predict(images), it.model, it.checkpoint, test, batch_size, on_batch=shown
-            )
+        with progress.steps(0, of=len(test), text="images") as bar:
+            found = measured(it.runner.predict, it.model, it.checkpoint, test, batch_size, on_batch=bar.advance)
     name = it.checkpoint.network.name
     title = printable(f"{name} in {it.runner} on {test.name}")
     tables.show(evaluation_tables.metrics_table(title, found, test.classes))

@@ -47,6 +47,10 @@ class Bar:
         """So many are done, and what else there is to say."""
         self.progress.update(self.task, completed=done, description=text)
 
+    def advance(self, count: int) -> None:
+        """So many more are done."""
+        self.progress.update(self.task, advance=count)
+
     def print(self, line: str) -> None:
         """A line on stdout, above the bar where both are on one terminal."""
         if not self.progress.disable:
@@ -57,7 +61,7 @@ class Bar:
 
 
 @contextmanager
-def steps(done: int, of: int) -> Iterator[Bar]:
+def steps(done: int, of: int, text: str = "") -> Iterator[Bar]:
     """Shows how many of many steps are done, and how long the rest will take.
 
     In 80 columns a line has room for the ^C that a terminal puts behind it: beyond the edge, it could not be removed.
@@ -79,4 +83,4 @@ def steps(done: int, of: int) -> Iterator[Bar]:
         redirect_stderr=False,
         disable=not there,
     ) as progress:
-        yield Bar(progress, progress.add_task("", total=of, completed=done))
+        yield Bar(progress, progress.add_task(text, total=of, completed=done))
