@@ -127,7 +127,9 @@ def test_heatmap_refuses_what_it_cannot_draw(folder):
     assert refusal(heatmap, folder / "lenet.safetensors") == (
         "lenet has no dense block: the map of feature reuse is that of a DenseNet"
     )
-    assert refusal(heatmap, folder / "none.safetensors") == f"{folder}/none.safetensors does not exist"
+    missing = folder / "none.safetensors"
+    expected = f"{missing} does not exist: name the folder of a run, or a .safetensors file"
+    assert refusal(heatmap, missing) == expected
     assert "must end in .png" in refusal(heatmap, folder / "small.safetensors", out=folder / "small.safetensors")
     (folder / "x.png").symlink_to(folder / "small.safetensors")
     assert "is a file that is read" in refusal(heatmap, folder / "small.safetensors", out=folder / "x.png")
