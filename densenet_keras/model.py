@@ -48,7 +48,7 @@ def device(name: str) -> Iterator[None]:
         raise spec.SpecError(
             f"device {name!r} is not there: Keras on {keras.backend.backend()} finds {there} of that kind; use cpu"
         )
-    with keras.device(f"{kind}:{index}"):
+    with keras.device(kind if kind == "cpu" else f"{kind}:{index}"):  # on "cpu:0" PyTorch's variables are copies
         yield
 
 

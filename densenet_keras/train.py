@@ -119,11 +119,15 @@ class CoupledSGD(keras.optimizers.SGD):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves one parameter, and its velocity."""
-        gradient = gradient + self.coupled_weight_decay * variable
+
+        def exact(number: Any) -> Any:  # on PyTorch Keras makes float32 of Python's floats
+            return keras.ops.convert_to_tensor(number, variable.dtype)
+
+        gradient = gradient + exact(self.coupled_weight_decay) * variable
         if self.momentum:
-            velocity = self.momentums[self._get_variable_index(variable)]
-            self.assign(velocity, self.momentum * velocity + gradient)
-            gradient = gradient + self.momentum * velocity if self.nesterov else velocity
+            velocity, momentum = self.momentums[self._get_variable_index(variable)], exact(self.momentum)
+            self.assign(velocity, momentum * velocity + gradient)
+            gradient = gradient + momentum * velocity if self.nesterov else velocity
         self.assign_sub(variable, keras.ops.cast(learning_rate, variable.dtype) * gradient)
 
     def get_config(self) -> dict[str, Any]:
