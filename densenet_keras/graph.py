@@ -1,4 +1,4 @@
-"""A model's training step and inference, compiled once per shape by the framework that Keras runs on.
+"""A model's training step, compiled once per shape by the framework that Keras runs on, as Keras does with inference.
 
 Each framework is imported where it is used, so that only the one that Keras runs on is loaded.
 """
@@ -17,15 +17,6 @@ from densenet_keras.gradients import cross_entropy, framework
 Loss = Callable[[Any, Any], tuple[Any, Any]]  # (x, labels) -> the loss and the logits
 Step = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]  # the same, after which all variables have moved
 Variables = Sequence[keras.Variable]
-
-
-def run(model: keras.Model, x: np.ndarray) -> Any:
-    """Inference; compiled from the second call with a shape on, as that takes three times as long as one call."""
-    seen = vars(model).setdefault("_seen_shapes", set())
-    if x.shape in seen:
-        return model.predict_on_batch(x)
-    seen.add(x.shape)
-    return model(x, training=False)
 
 
 @float64_kept()

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 import spec
-from densenet_keras import graph
 from densenet_keras.compat import float64_kept
 from densenet_keras.gradients import training_pass
 from spec.threads import one_at_a_time
@@ -48,7 +47,7 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
     Without the top: the last feature map (N, C, H', W'), or what `pooling` made of it (N, C).
     """
-    return _nchw(model, array_of(graph.run(model, to_input(model, images))))
+    return _nchw(model, array_of(model.predict_on_batch(to_input(model, images))))  # compiled once for each shape
 
 
 @one_at_a_time

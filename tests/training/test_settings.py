@@ -1,5 +1,6 @@
 """Settings: fields that are checked, files that give back what was written, options that say what they are."""
 
+import io
 import json
 import tomllib
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings as limits, strategies as st
+from rich.console import Console
 
 import spec
-from densenet_tools.commands.app import main
+from densenet_tools.commands.app import app, main
 from densenet_tools.commands.options import ELSEWHERE
 from densenet_tools.training import Settings, read
 from densenet_tools.training.settings import write
@@ -189,10 +191,10 @@ def test_every_field_says_what_it_is():
         assert not field.description.endswith("."), name
 
 
-def test_the_help_of_train_has_every_field_with_its_default(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "300")
-    assert main(["train", "--help"]) == 0
-    said = capsys.readouterr().out.splitlines()
+def test_the_help_of_train_has_every_field_with_its_default():
+    console = Console(width=300, file=io.StringIO())  # so wide that no line is broken
+    app.help_print(["train"], console=console)
+    said = console.file.getvalue().splitlines()
     for name, field in Settings.model_fields.items():
         option = f"--{name.replace('_', '-')} "
         lines = [line for line in said if line.startswith(f"│ {option}")]
