@@ -9,16 +9,13 @@ import keras
 import numpy as np
 
 import spec
-from densenet_keras.compat import float64_kept
-from densenet_keras.interop import to_input
+from densenet_keras.interop import predict, to_input
 from spec.threads import one_at_a_time
 
 
-@one_at_a_time
-@float64_kept()
 def graph(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """As `fit` and `predict` run it: compiled by the Keras backend."""
-    return np.asarray(model.predict_on_batch(to_input(model, images)))
+    """As `fit` and `predict` run it: compiled by the Keras backend, as predict of this package is, too."""
+    return predict(model, images)
 
 
 def on_tensorflow(model: keras.Model, images: np.ndarray) -> np.ndarray:

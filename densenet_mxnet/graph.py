@@ -20,8 +20,7 @@ _graphs: WeakKeyDictionary[ConvNet, dict[bool, "Graph"]] = WeakKeyDictionary()
 
 
 def run(model: ConvNet, x: mx.nd.NDArray) -> mx.nd.NDArray:
-    """model(x), as a static graph where that is the same: hooks are called in eager execution alone."""
-    model.network.check_input_shape(x.shape[1:])
+    """model(x) of checked images, as a static graph, or eagerly where blocks have hooks, which no graph calls."""
     blocks = all_blocks(model)
     if any(block._forward_hooks or block._forward_pre_hooks for block in blocks):
         return model(x)

@@ -18,6 +18,7 @@ from densenet_tools.data import (
     open_data,
     preprocessing_for,
 )
+from densenet_tools.data.fashion import NAME as FASHION_MNIST
 from densenet_tools.porting.adapt import adapted
 from densenet_tools.training.settings import Settings
 from spec.layers import Dropout
@@ -65,11 +66,8 @@ class Task:
     def frozen(self, epoch: int) -> list[str]:
         """The parameters that are not trained in an epoch, counted from 0: at first all but the classifier's."""
         parameters = [name for name in spec.parameter_shapes(self.network) if not spec.is_buffer(name)]
-        return [name for name in parameters if name not in _classifier(parameters)] if self.early(epoch) else []
-
-    def early(self, epoch: int) -> bool:
-        """Whether only the classifier is trained in that epoch."""
-        return epoch < self.settings.freeze_epochs
+        early = epoch < self.settings.freeze_epochs
+        return [name for name in parameters if name not in _classifier(parameters) and early]
 
 
 def new_task(settings: Settings) -> tuple[Task, dict[str, str]]:
@@ -84,15 +82,15 @@ def resumed_task(settings: Settings, saved: spec.Checkpoint) -> Task:
     """The task of a run that goes on from a checkpoint, maybe in another backend."""
     settings.check()
     assert saved.classes is not None
-    return _task(settings, saved, _splits(settings, saved.classes))
+    return _task(settings, saved, _splits(settings))
 
 
-def _splits(settings: Settings, classes: tuple[str, ...] | None = None) -> Splits:
+def _splits(settings: Settings) -> Splits:
     folder = Path(settings.data_dir) if settings.data_dir else None
     splits = open_data(settings.data, folder, settings.skip_unreadable)
     if splits.train is None:
         raise spec.SpecError(f"{settings.data} has no images to train on: a folder train, or one for each class")
-    return splits.with_classes(classes) if classes else splits
+    return splits
 
 
 def _task(settings: Settings, start: spec.Checkpoint, splits: Splits) -> Task:
@@ -122,7 +120,7 @@ def _start(settings: Settings, splits: Splits) -> tuple[spec.Checkpoint, dict[st
         fields["input_size"] = settings.image_size
     classes, given = train.classes, None
     if not spec.holds_weights(settings.network):
-        if settings.data == "fashion-mnist":
+        if settings.data == FASHION_MNIST:
             fields = {"in_channels": FASHION_MNIST_CHANNELS} | fields
         network = spec.load(settings.network, **fields)
         weights = spec.initialize(network, settings.seed, np.dtype(settings.dtype).type)
