@@ -9,13 +9,16 @@ import keras
 import numpy as np
 
 import spec
-from densenet_keras.interop import predict, to_input
+from densenet_keras.compat import float64_kept
+from densenet_keras.interop import array_of, to_input
 from spec.threads import one_at_a_time
 
 
-def graph(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """As `fit` and `predict` run it: compiled by the Keras backend, as predict of this package is, too."""
-    return predict(model, images)
+@one_at_a_time
+@float64_kept()
+def eager(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Layer by layer, as a call of the model is; predict runs what Keras has compiled."""
+    return array_of(model(to_input(model, images), training=False))
 
 
 def on_tensorflow(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -33,7 +36,7 @@ def on_jax(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return _opened_on(model, "jax", images)
 
 
-EXECUTORS = {"graph": graph, "tensorflow": on_tensorflow, "torch": on_torch, "jax": on_jax}
+EXECUTORS = {"eager": eager, "tensorflow": on_tensorflow, "torch": on_torch, "jax": on_jax}
 
 
 @one_at_a_time

@@ -50,6 +50,10 @@ class Checkpoint:
     def dtype(self) -> str:
         return str(next(iter(self.weights.values())).dtype)
 
+    def save(self, path: str | Path) -> None:
+        """Writes it as `spec.save` does, and raises what that raises."""
+        save(path, self.network, self.weights, self.preprocessing, self.provenance, self.classes)
+
 
 def save(
     path: str | Path,

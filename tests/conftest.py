@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support import FRAMEWORKS, require
+from tests.trained import train, write_data
 
 put_aside = {"modules": 0}  # how many there were when garbage was last put aside
 
@@ -29,6 +30,23 @@ def backend(backend_name: str):
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with data and a run on them, which no test changes."""
+    place = write_data(tmp_path_factory.mktemp("trained"))
+    train(place)
+    return place
+
+
+@pytest.fixture
+def place(trained, tmp_path, monkeypatch):
+    """A folder of the test's own to work in, with links to the data and the run."""
+    for path in trained.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(autouse=True)

@@ -250,7 +250,7 @@ def test_executors_are_rows_of_the_table(run, config):
     assert rows == ["mxnet", "mxnet:hybridized", "mxnet:static"]
 
 
-@pytest.mark.parametrize("executor", ["torch:exported", "mxnet:hybridized", "mxnet:static", "keras:graph"])
+@pytest.mark.parametrize("executor", ["torch:exported", "mxnet:hybridized", "mxnet:static", "keras:eager"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_executors_agree(run, executor, dtype):
     require(executor.partition(":")[0])

@@ -242,7 +242,7 @@ def test_a_file_may_have_any_name_in_every_backend(folder, capsys, name):
     from tests.support import chosen
 
     (folder / f"{name}.toml").write_text(TINY)
-    runners = [runner for name in ["numpy", *chosen()] for runner in (name, *{"keras": ["keras:graph"]}.get(name, []))]
+    runners = [runner for name in ["numpy", *chosen()] for runner in (name, *{"keras": ["keras:eager"]}.get(name, []))]
     assert main(["parity", f"./{name}.toml", "--backends", *runners]) == 0
     assert name in capsys.readouterr().out
 

@@ -15,27 +15,10 @@ from densenet_tools import images
 from spec import reference
 from tests.data.support import write_folder, write_idx
 from tests.support import FRAMEWORKS, loaded, require
-from tests.trained import CLASSES, COUNT, done, refused, save, train, warned, write_data
+from tests.trained import CLASSES, COUNT, done, refused, save, warned
 
 NUMPY = ("--backend", "numpy")
 TEST = len(CLASSES) * COUNT  # images
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A folder with data and a run on them, which no test changes."""
-    place = write_data(tmp_path_factory.mktemp("predict"))
-    train(place)
-    return place
-
-
-@pytest.fixture
-def place(whole, tmp_path, monkeypatch):
-    """A folder of the test's own to work in, with links to the data and the run."""
-    for path in whole.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def told(capsys: pytest.CaptureFixture[str], *argv: str) -> list[dict[str, Any]]:

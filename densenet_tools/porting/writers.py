@@ -40,7 +40,7 @@ def write(path: Path, format: Format, checkpoint: spec.Checkpoint) -> None:
     """
     network, weights = checkpoint.network, checkpoint.weights
     if format is Format.NEUTRAL:
-        spec.save(path, network, weights, checkpoint.preprocessing, checkpoint.provenance, checkpoint.classes)
+        checkpoint.save(path)
     elif format is Format.CONFIG:
         _write_config(path, network)
     elif format is Format.TORCH:

@@ -136,7 +136,7 @@ class Training:
         best = state.best
         if found is None or best is None or found.accuracy > best:
             with states.saving(self.run, state.step):
-                states.write_weights(self.run / BEST, checkpoint)
+                checkpoint.save(self.run / BEST)
             best = found.accuracy if found else None
         self.state = State(state.step, history=(*state.history, epoch), best=best, images=state.images)
         self.save()

@@ -89,7 +89,7 @@ def save(run: Path, state: State, checkpoint: spec.Checkpoint, velocities: spec.
         return
     try:
         beside.mkdir()
-        write_weights(beside / WEIGHTS, checkpoint)
+        checkpoint.save(beside / WEIGHTS)
         text = json.dumps(asdict(state))
         metadata = {"state": text, "sha256": _digest(beside / WEIGHTS, text, velocities)}
         tensors.write(beside / VELOCITIES, velocities, metadata)
@@ -117,18 +117,6 @@ def kept(run: Path) -> str:
     """What is left to go on from, in words."""
     last = newest(run)
     return f"the checkpoint of step {_order(last)[0]} is kept" if last else "there is no checkpoint"
-
-
-def write_weights(path: Path, checkpoint: spec.Checkpoint) -> None:
-    """A neutral file of all that a checkpoint has."""
-    spec.save(
-        path,
-        checkpoint.network,
-        checkpoint.weights,
-        checkpoint.preprocessing,
-        checkpoint.provenance,
-        checkpoint.classes,
-    )
 
 
 def newest(run: Path) -> Path | None:
