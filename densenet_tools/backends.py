@@ -91,7 +91,7 @@ BACKENDS = {
     "keras": Entry(
         "densenet_keras",
         "keras",
-        {"graph": None, **{framework: framework for framework in FRAMEWORKS_OF_KERAS}},
+        {"eager": None, **{framework: framework for framework in FRAMEWORKS_OF_KERAS}},
         runs_on=chosen_by_keras,
         logs=True,  # TensorFlow, of the processor's features, come what may
     ),
