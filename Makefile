@@ -16,7 +16,8 @@ PYTEST := pytest -n 2 --dist worksteal
 # What takes minutes on JAX, which compiles every operation for every shape, and shows nothing that less does not.
 LONG_ON_JAX := vgg or densenet1 or densenet2 or densenet40 or densenet_d2l or alexnet or -nin] or googlenet or resnet34 \
 	or TestApplications or both_data_formats or peers or isolation or cli or controls or hostile or follows_a_changed \
-	or test_builders or test_tolerance or test_examples or test_docs
+	or test_builders or test_tolerance or test_examples or test_docs \
+	or test_diagnose or our_own_networks_are_what_they_compute
 
 .PHONY: demo test test-slow test-keras-torch test-keras-jax parity mutation check format clean
 

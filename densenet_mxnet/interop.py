@@ -29,7 +29,7 @@ def load_weights(model: ConvNet, weights: spec.Weights) -> None:
             if parameter._data is None:
                 parameter.initialize(mx.init.Zero())
             parameter.set_data(mx.nd.array(weights[name], dtype=weights[name].dtype))
-    for _, block in _named_blocks(model):
+    for _, block in named_blocks(model):
         block._clear_cached_op()  # a graph optimized for inference keeps the old values folded in
 
 
@@ -56,9 +56,9 @@ def trace(model: ConvNet, images: np.ndarray) -> dict[str, np.ndarray]:
     def record(name: str):
         return lambda block, args, output: outputs.update({name: output.asnumpy()})
 
-    hooks = [block.register_forward_hook(record(name)) for name, block in _named_blocks(model) if name]
+    hooks = [block.register_forward_hook(record(name)) for name, block in named_blocks(model) if name]
     try:
-        with _eager(model):
+        with eager(model):
             predict(model, images)
     finally:
         for hook in hooks:
@@ -153,17 +153,17 @@ def dtype_of(parameters: dict[str, Parameter]) -> str:
     return np.dtype(next(iter(parameters.values())).dtype).name
 
 
-def _named_blocks(block: Block, path: str = "") -> Iterator[tuple[str, Block]]:
+def named_blocks(block: Block, path: str = "") -> Iterator[tuple[str, Block]]:
     """(structural name, block), children before their parent: the order in which outputs appear."""
     for name, child in block._children.items():
-        yield from _named_blocks(child, spec.join(path, name))
+        yield from named_blocks(child, spec.join(path, name))
     yield path, block
 
 
 @contextmanager
-def _eager(model: ConvNet) -> Iterator[None]:
+def eager(model: ConvNet) -> Iterator[None]:
     """Runs every block by itself, as hooks inside a hybridized one are not called."""
-    active = [block for _, block in _named_blocks(model) if getattr(block, "_active", False)]
+    active = [block for _, block in named_blocks(model) if getattr(block, "_active", False)]
     for block in active:
         block._active = False
     try:

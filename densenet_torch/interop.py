@@ -66,7 +66,7 @@ def loss_and_gradients(
     model.network.check_batch(images, labels)
     x = to_input(model, images).requires_grad_()
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad} | {"input": x}
-    with mode(model, training=True), _kept_buffers(model):
+    with mode(model, training=True), kept_buffers(model):
         loss = cross_entropy(model(x), labels)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         statistics = {name: array for name, array in export_weights(model).items() if spec.is_buffer(name)}
@@ -123,7 +123,7 @@ def array_of(tensor: Tensor) -> np.ndarray:
 
 
 @contextmanager
-def _kept_buffers(model: nn.Module) -> Iterator[None]:
+def kept_buffers(model: nn.Module) -> Iterator[None]:
     """Puts every buffer back as it was."""
     before = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:

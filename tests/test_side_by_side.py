@@ -40,6 +40,8 @@ def test_the_files_are_the_same(package):
         "interop.py",
         "layers.py",
         "model.py",
+        "operations.py",
+        "recording.py",
         "residual.py",
         "train.py",
         "variants.py",
@@ -47,11 +49,25 @@ def test_the_files_are_the_same(package):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
+def test_public_functions_of_recording_come_in_one_order(package):
+    functions = [node.name for node in tree(package, "recording.py").body if isinstance(node, ast.FunctionDef)]
+    assert [name for name in functions if not name.startswith("_")] == ["record", "arrays", "assign"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_public_functions_of_interop_come_in_one_order(package):
     functions = [node.name for node in tree(package, "interop.py").body if isinstance(node, ast.FunctionDef)]
     public = [name for name in functions if not name.startswith("_")]
     assert public[:6] == ["load_weights", "export_weights", "predict", "trace", "loss_and_gradients", "to_input"]
-    shared = {"cross_entropy", "mode", "dtype_of", "array_of"}  # not all need all of them
+    shared = {
+        "cross_entropy",
+        "mode",
+        "dtype_of",
+        "array_of",
+        "kept_buffers",
+        "eager",
+        "named_blocks",
+    }  # not all need all of them
     own = {"check_fit", "with_values", "trained", "place_of", "network_of"} | {"variables_of", "canonical", "native"}
     assert set(public[6:]) <= shared | own | {"canonical_shape"}
 
