@@ -90,7 +90,7 @@ def _densenet(shapes: Shapes) -> Fields:
         "growth_rate": growth_rate,
         "block_config": [max(layer for block, layer in layers if block == i) for i in range(1, blocks + 1)],
         "bn_size": shapes[f"{first}.conv1.weight"][0] // growth_rate if bottleneck else None,
-        "compression": _share([(inside, outside) for outside, inside, *_ in kept]),
+        "compression": share([(inside, outside) for outside, inside, *_ in kept]),
         "stem": stem,
         "squeeze_excitation": _gates(
             shapes,
@@ -187,7 +187,7 @@ def _numbers(names: Iterable[str], pattern: str) -> set[tuple[int, ...]]:
     return {tuple(map(int, match.groups())) for match in (re.match(pattern, name) for name in names) if match}
 
 
-def _share(transitions: list[tuple[int, int]]) -> float:
+def share(transitions: list[tuple[int, int]]) -> float:
     """The shortest decimal c for which each pair, channels in and out of a transition, has out = floor(c * in)."""
     least = max((Fraction(outside, inside) for inside, outside in transitions), default=Fraction(1))
     below = min((Fraction(outside + 1, inside) for inside, outside in transitions), default=Fraction(2))
