@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError
 import spec
 from densenet_tools.commands import (
     compare,
+    diagnose,
     evaluate,
     heatmap,
     list as list_,
@@ -39,6 +40,7 @@ app.command(list_.list_, name="list")
 app.command(show.show)
 app.command(parity.parity)
 app.command(compare.compare)
+app.command(diagnose.diagnose)
 app.command(port.port)
 app.command(train.train)
 app.command(evaluate.evaluate)
