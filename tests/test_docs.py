@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 import spec
-from densenet_tools.commands.app import main
+from densenet_tools.commands.app import app, main
 from densenet_tools.data import fashion
 from tests.data.support import write_folder, write_idx
 from tests.support import FRAMEWORKS, loaded, require
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = {name: (DOCS / name).read_text(encoding="utf-8") for name in ("porting.md", "training.md", "results.md")}
+PAGE_NAMES = ("porting.md", "training.md", "results.md", "diagnose.md", "ci.md")
+PAGES = {name: (DOCS / name).read_text(encoding="utf-8") for name in PAGE_NAMES}
 BLOCKS = {
     name: re.findall(r"^```(console|python)\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
     for name, page in PAGES.items()
@@ -92,6 +93,27 @@ def test_commands_and_code_of_the_page_on_training_run(tmp_path, monkeypatch):
     for picture in ("curves", "confusion", "grid", "heatmap"):
         assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert spec.open("runs/photos/best.safetensors").classes == ("cat", "dog", "fox")
+
+
+def test_commands_of_the_page_on_results_are_understood():
+    """They take hours; that they are typed right is seen without."""
+    lines = re.findall(r"^\$ densenet (.*)$", PAGES["results.md"], flags=re.MULTILINE)
+    assert {line.split()[0] for line in lines} == {"train", "evaluate", "predict", "plot", "heatmap"}
+    for line in lines:
+        app.parse_args(shlex.split(line), exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("page", [DOCS / "results.md", DOCS.parent / "README.md"], ids=lambda page: page.name)
+def test_pictures_are_there_for_both_themes(page):
+    pictures = re.findall(
+        r'<source media="\(prefers-color-scheme: dark\)" srcset="(.*?)"><img alt="(.*?)" src="(.*?)">', page.read_text()
+    )
+    assert len(pictures) >= 3
+    for dark, text, light in pictures:
+        assert dark == light.replace(".png", "-dark.png")
+        assert text
+        for picture in (dark, light):
+            assert (page.parent / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def follow(blocks: list[tuple[str, str]], names: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from densenet_tools.diagnosis.findings import GIVEN, Finding
 from densenet_tools.diagnosis.verdict import Diagnosis
 
 FRAMEWORKS = {"torch": "PyTorch", "mxnet": "Gluon", "keras": "Keras"}
+FORMAT = "densenet-diagnosis/1"  # changes when a field of the JSON changes its meaning or goes
 SHOWN = 20  # groups of findings; what comes after is counted
 
 
@@ -29,7 +30,10 @@ def to_text(found: Diagnosis) -> str:
 
 def to_json(found: Diagnosis) -> str:
     """All of it, but for the arrays of what nothing explains; what is infinite, as another shape is, is null."""
-    return json.dumps({"agrees": found.agrees, **_plain(asdict(replace(found, case=None)))}, indent=2) + "\n"
+    return (
+        json.dumps({"format": FORMAT, "agrees": found.agrees, **_plain(asdict(replace(found, case=None)))}, indent=2)
+        + "\n"
+    )
 
 
 def grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
