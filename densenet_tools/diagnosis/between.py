@@ -141,7 +141,8 @@ def right(step: Step, *ends: np.ndarray) -> np.ndarray:
     """What the reference makes of them; a layer without parameters that the model has not is made here, too."""
     if isinstance(step.node, MaxPool | AvgPool | GlobalAvgPool):
         return computed(step.node, ends[0], {}, settings_of(step.node))
-    return apply(step.node, *ends, run=Pass({}), path=step.path)
+    with np.errstate(all="ignore"):  # of exp, where a model's values are others
+        return apply(step.node, *ends, run=Pass({}), path=step.path)
 
 
 def shaped(step: Step, value: np.ndarray) -> np.ndarray:

@@ -109,13 +109,15 @@ def _(node: GlobalAvgPool, call: Call, x: np.ndarray, own: Arrays) -> Iterator[C
 
 
 def combined(all_changes: list[Change]) -> Iterator[tuple[Change, ...]]:
-    """All that the model itself says at once, then each change, then each two of different things; none twice."""
-    said = tuple(change for change in all_changes if change.said)
-    unlike = {(change.cause, *map(str, change.settings.items())): change for change in reversed(all_changes)}
-    distinct = list(unlike.values())[::-1]
-    if said:
-        yield said
+    """Each change, then several of those that the model itself says, then any two of unlike things."""
+    unlike: dict[tuple[str, ...], Change] = {}
+    for change in all_changes:
+        unlike.setdefault((change.cause, *map(str, change.settings.items())), change)
+    distinct = list(unlike.values())
+    said = [change for change in distinct if change.said]
     yield from ((change,) for change in distinct)
+    for count in range(2, len(said) + 1):
+        yield from combinations(said, count)
     yield from ((a, b) for a, b in combinations(distinct, 2) if not a.settings.keys() & b.settings.keys())
 
 

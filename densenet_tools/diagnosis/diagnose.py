@@ -146,7 +146,8 @@ def _differences(
     values = {INPUT: recording.images.astype("float64")}
     last = {source: number for number, step in enumerate(steps) for source in step.sources}
     for number, step in enumerate(steps):
-        values[number] = apply(step.node, *(values[source] for source in step.sources), run=run, path=step.path)
+        with np.errstate(all="ignore"):  # of exp, where a model's images are others
+            values[number] = apply(step.node, *(values[source] for source in step.sources), run=run, path=step.path)
         if number in matched.calls:
             yield step.path, explaining.departure(values[number], recording.outputs[matched.calls[number]])
         for source in set(step.sources):

@@ -70,7 +70,7 @@ def _in_what_it_is_given(between: Between, source: int, x: np.ndarray, tolerance
         if after <= tolerance:
             between.settle(source, trial)
             causes = tuple(Cause(other.cause, other.text) for other in trial.values())
-            return _placed(between, trial, Finding(GIVEN, before, causes, after))
+            return _placed(between, source, trial, Finding(GIVEN, before, causes, after))
     case = between.case(source, x)
     between.take(source, x)
     if source == INPUT and (images := of_images(between.value(INPUT), x, tolerance)):
@@ -80,12 +80,15 @@ def _in_what_it_is_given(between: Between, source: int, x: np.ndarray, tolerance
     return Finding(GIVEN, before, case=case)
 
 
-def _placed(between: Between, trial: Trial, found: Finding) -> Finding:
-    """What a dense layer, a gate or a residual block makes of its parts is its own fault, not that of what follows."""
-    nodes = [between.steps[place] for place, other in trial.items() if place != INPUT and not other.more]
-    if len(trial) == 1 and nodes and isinstance(nodes[0].node, Composite):
-        return replace(found, where=OPERATION, layer=nodes[0].path)
-    return found
+def _placed(between: Between, source: int, trial: Trial, found: Finding) -> Finding:
+    """What is not directly before the layer, as a gate's sigmoid, or combines its parts, has its fault to itself."""
+    (place, other), *more = trial.items()
+    if more or other.more or place == INPUT:
+        return found
+    step = between.steps[place]
+    if place == source and not isinstance(step.node, Composite):
+        return found
+    return replace(found, where=OPERATION, layer=step.path)
 
 
 def _in_what_it_does(
