@@ -104,7 +104,7 @@ def _padded(a: Settings, made: Tensor) -> tuple[str, Settings]:
 
 # How the dispatcher's operations are called in spec.recording, and with which settings.
 KINDS: dict[str, Describe] = {
-    "convolution": _conv,
+    **dict.fromkeys(("convolution", "_convolution"), _conv),  # the latter of what torch.jit traced
     **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"), _norm),
     **dict.fromkeys(("cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update"), _norm),
     **dict.fromkeys(("addmm", "mm", "linear"), _linear),
@@ -136,7 +136,7 @@ KINDS: dict[str, Describe] = {
 # Their arguments that are parameters, by their canonical last names.
 NORM = {"weight": "weight", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var"}
 NAMES = {
-    "convolution": {"weight": "weight", "bias": "bias"},
+    **{name: {"weight": "weight", "bias": "bias"} for name, function in KINDS.items() if function is _conv},
     **{name: NORM for name, function in KINDS.items() if function is _norm},
     "addmm": {"mat2": "weight", "self": "bias"},
     "mm": {"mat2": "weight"},

@@ -5,6 +5,7 @@ Modules, functions of torch.nn.functional and methods of tensors all end there, 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,16 @@ def record(model: nn.Module, images: np.ndarray, training: bool = False) -> Reco
     x = torch.from_numpy(np.ascontiguousarray(images)).to(some)
     seen = _Seen(model, x)
     with mode(model, training), kept_buffers(model), torch.no_grad(), _in_layers(model, seen), seen:
-        logits = _logits(model(x))
+        output = seen.number_of(_logits(model(x)))
+    if output == UNKNOWN:
+        raise spec.SpecError("the logits cannot be followed back to the images: a part of the model is not PyTorch's")
     return Recording(
         framework="torch",
         dtype=str(some.dtype).removeprefix("torch."),
         images=array_of(x),
         calls=tuple(seen.calls),
         outputs=tuple(seen.outputs),
-        output=seen.number_of(logits),
+        output=output,
     )
 
 
@@ -76,6 +79,9 @@ class _Seen(TorchDispatchMode):
             return result
         if any(number != UNKNOWN for number in numbers.values()):
             self._add(function, arguments, kwargs or {}, numbers, made)
+            for part in result[1:] if isinstance(result, list) else ():  # of a split
+                self._append(replace(self.calls[-1], kind="other"), part)
+                self.alive.append(part)
         elif len(given) == 1 and id(given[0]) in self.parameters:  # a view of a parameter, such as its transpose
             self.parameters[id(made)] = self.parameters[id(given[0])]
         self.alive.append(made)
@@ -106,6 +112,8 @@ class _Seen(TorchDispatchMode):
         if kind in spec.recording.COMBINING[1:] and "constant" not in settings:
             constants = [each for each in own if numbers[id(each)] == UNKNOWN]
             settings |= {"constant": array_of(constants[0])} if constants else {}
+        if kind == "batch_norm" and len(made) != len(self.images):  # each image is a batch of its own
+            kind, settings, name = "other", {}, "instance_norm"
         path, module = self.layers[-1]
         leaf = not any(module.children())
         text = f"nn.{type(module).__name__}" if leaf and module is not self.layers[0][1] else f"torch {name}"

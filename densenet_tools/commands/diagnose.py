@@ -51,6 +51,8 @@ def diagnose(
     with progress.bar(network.name, 0, of=1):
         found = diagnosed(suspect, network, checkpoint.weights if checkpoint else None, weights, seed)
     print(printable_lines(to_text(found)))
+    if network.config and not as_:
+        print(printable_lines(f"  {_described(network.config)}"))
     if mapping:
         print(printable_lines(mapping_text(found)))
     if json_file:
@@ -60,6 +62,12 @@ def diagnose(
     if found.case:
         print(f"written: {failing} and {write(failing, found.case)}, which shows it")
     return 0 if found.agrees else 1
+
+
+def _described(config: spec.NetworkConfig) -> str:
+    """A config in one line: its family, and what it does not leave at the default."""
+    fields = config.model_dump(exclude={"family"}, exclude_defaults=True)
+    return ", ".join([f"family {config.family}", *(f"{name} {value}" for name, value in fields.items())])
 
 
 def printable_lines(text: str) -> str:

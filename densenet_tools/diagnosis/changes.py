@@ -64,6 +64,9 @@ def _(node: Linear, call: Call, x: np.ndarray, own: Arrays) -> Iterator[Change]:
 
 @changes.register
 def _(node: BatchNorm, call: Call, x: np.ndarray, own: Arrays) -> Iterator[Change]:
+    if "running_mean" not in own:
+        yield Change("running", "no running statistics: the batch's are used", {"statistics": "batch"}, said=True)
+        return
     if call.settings.get("training"):
         yield Change("training", "the batch's statistics: training mode is on", {"statistics": "batch"}, said=True)
     yield from _said(node, call, ("eps",))

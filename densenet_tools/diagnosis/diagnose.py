@@ -16,7 +16,7 @@ from densenet_tools.diagnosis.steps import Step, unrolled
 from densenet_tools.diagnosis.suspect import Suspect
 from densenet_tools.diagnosis.verdict import Diagnosis
 from spec.inference import variant_of
-from spec.layers import Softmax
+from spec.layers import Conv, Linear, Softmax
 from spec.recording import INPUT, PARAMETRIC, Recording
 from spec.reference.forward import Pass, apply
 
@@ -56,8 +56,9 @@ def diagnose(
         with suspect.holding(holdings.assigned(steps, recording, matched, arrays, weights)):
             recording, arrays = _up_to_logits(suspect.record(images), steps)[0], suspect.arrays()
     layers = list(_differences(steps, recording, matched, weights))
-    seen, case = _smallest(explaining.findings(steps, recording, matched, arrays))
-    if seen and layers[-1][1] <= explaining.TOLERANCES[recording.dtype]:
+    same = layers[-1][1] <= explaining.TOLERANCES[recording.dtype]
+    seen, case = _smallest(explaining.findings(steps, recording, matched, arrays, search=not same))
+    if seen and same:
         names = ", ".join(dict.fromkeys(each.layer for each in seen))
         notes, seen = [*notes, f"computed in another way, with the same result: {names}"], []
     layers = shown or layers
@@ -93,6 +94,11 @@ def _structure(
     arrays: Mapping[str, np.ndarray],
 ) -> list[str]:
     """What differs in structure, in words; nothing where each layer with parameters has its partner, of its shape."""
+    if computed := list(_computed(steps, recording, matched)):
+        first, count = computed[0], len(computed)
+        return [
+            f"{count} weights are no parameters but computed in each pass, that of {first} the first: give them as such"
+        ]
     missing = [number for number in matched.steps_left if steps[number].node.parameter_shapes()]
     more = [number for number in matched.calls_left if recording.calls[number].kind in PARAMETRIC]
     if not missing and not more and not any(_misshapen(steps, recording, matched, arrays)):
@@ -103,6 +109,13 @@ def _structure(
     except spec.SpecError:  # no config describes it
         told = []
     return told or structure.closest(recording, arrays, network)
+
+
+def _computed(steps: Sequence[Step], recording: Recording, matched: Matched) -> Iterator[str]:
+    """Layers whose weight the model makes anew in each pass, as weight_norm does: nothing can be put into it."""
+    for number, call in sorted(matched.calls.items()):
+        if isinstance(steps[number].node, Conv | Linear) and "weight" not in recording.calls[call].parameters:
+            yield steps[number].path
 
 
 def _misshapen(
@@ -117,13 +130,14 @@ def _misshapen(
 
 
 def _out_of_order(steps: Sequence[Step], matched: Matched) -> Iterator[str]:
-    """Layers that run before one whose output they should be made of."""
+    """Layers that run before one whose output they should be made of; without parameters that may come to the same."""
+    with_parameters = {number for number in matched.calls if steps[number].node.parameter_shapes()}
 
     def layers_before(number: int) -> Iterator[int]:
         for source in steps[number].sources if number != INPUT else ():
-            yield from (source,) if source in matched.calls else layers_before(source)
+            yield from (source,) if source in with_parameters else layers_before(source)
 
-    for number in sorted(matched.calls):
+    for number in sorted(with_parameters):
         late = [each for each in layers_before(number) if matched.calls[each] > matched.calls[number]]
         if late:
             yield f"{steps[number].path} runs before {steps[late[-1]].path}, it should run behind it"

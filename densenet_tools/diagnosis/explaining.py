@@ -30,10 +30,14 @@ LEAST = -1e30  # values around a map that no maximum is, or -infinity
 
 
 def findings(
-    steps: Sequence[Step], recording: Recording, matched: Matched, arrays: Mapping[str, np.ndarray]
+    steps: Sequence[Step],
+    recording: Recording,
+    matched: Matched,
+    arrays: Mapping[str, np.ndarray],
+    search: bool = True,
 ) -> Iterator[Finding]:
-    """What departs in each layer, in the order of the network, and at last in the output."""
-    between, tolerance = Between(steps, recording, matched), TOLERANCES[recording.dtype]
+    """What departs in each layer, in the order of the network, and at last in the output; causes are searched for."""
+    between, tolerance = Between(steps, recording, matched, search), TOLERANCES[recording.dtype]
     for number in sorted(matched.calls):
         step = steps[number]
         call, x = _with_padding(recording, matched.calls[number], _tried(between, step.sources[0], {}))
@@ -41,7 +45,7 @@ def findings(
             yield replace(found, layer=found.layer or step.path, own=call.layer)
         y = recording.outputs[matched.calls[number]].astype("float64")
         own = {last: arrays[name].astype("float64") for last, name in call.parameters.items() if name in arrays}
-        if found := _in_what_it_does(step, call, x, own, y, tolerance):
+        if found := _in_what_it_does(step, call, x, own, y, tolerance, search):
             yield replace(found, layer=step.path, own=call.layer)
     logits = recording.value(recording.output).astype("float64")
     if found := _in_what_it_is_given(between, len(steps) - 1, logits, tolerance):
@@ -65,7 +69,7 @@ def _in_what_it_is_given(between: Between, source: int, x: np.ndarray, tolerance
     if before <= tolerance:
         between.settle(source)
         return None
-    for trial in _trials(between, source):
+    for trial in _trials(between, source) if between.search else ():
         after = departure(_tried(between, source, trial), x)
         if after <= tolerance:
             between.settle(source, trial)
@@ -92,14 +96,14 @@ def _placed(between: Between, source: int, trial: Trial, found: Finding) -> Find
 
 
 def _in_what_it_does(
-    step: Step, call: Call, x: np.ndarray, own: Arrays, y: np.ndarray, tolerance: float
+    step: Step, call: Call, x: np.ndarray, own: Arrays, y: np.ndarray, tolerance: float, search: bool
 ) -> Finding | None:
     """`x` is what the layer is given in the model, `own` what it holds there, and `y` what it makes of it."""
     x, y = _as_taken(step, x), _as_taken(step, y)
     before = departure(with_changes(step.node, (), x, own, y)[0], y)
     if before <= tolerance:
         return None
-    for made in combined(list(changes(step.node, call, x, own))):
+    for made in combined(list(changes(step.node, call, x, own))) if search else ():
         found, settings = with_changes(step.node, made, x, own, y)
         after = departure(found, y)
         if after <= tolerance:

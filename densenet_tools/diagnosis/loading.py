@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import spec
+from densenet_tools import backends
 
 CLASSES = {("torch", "Module"): "torch", ("mxnet", "Block"): "mxnet", ("keras", "Model"): "keras"}
 
@@ -49,6 +50,11 @@ def _module(place: str) -> ModuleType:
         if "" not in sys.path:
             sys.path.insert(0, "")
         return importlib.import_module(place)
+    except AttributeError as error:
+        if "module 'numpy' has no attribute" not in str(error) or "densenet_mxnet" in sys.modules:
+            raise spec.SpecError(f"{place} cannot be imported: AttributeError: {error}") from error
+        backends.parse("mxnet").load()  # MXNet 1.9.1 cannot be imported with a NumPy of today, but by its backend
+        return _module(place)
     except (spec.SpecError, KeyboardInterrupt):
         raise
     except BaseException as error:  # whatever a stranger's code raises, SystemExit too

@@ -70,6 +70,8 @@ def closest(recording: Recording, arrays: Mapping[str, np.ndarray], network: spe
             elif expected.dims != found.dims:
                 sentences.append(_reshaped(expected, found))
     pairs = [(expected, found) for expected, found in rows if expected and found]
+    if norms := [call for call in recording.calls if call.kind == "other" and "norm" in call.text.lower()]:
+        sentences.insert(0, f"normalized by {norms[0].text}, {len(norms)} times, first in {norms[0].layer}")
     sentences += _biases("more than expected", [(one, other) for one, other in pairs if other.bias > one.bias])
     sentences += _biases("missing", [(one, other) for one, other in pairs if other.bias < one.bias])
     more = [f"and {len(sentences) - MOST} more"] if len(sentences) > MOST else []

@@ -1,7 +1,9 @@
 """Causes that no planted fault of the suite has: put into a PyTorch model, each is named, alone and where it sits."""
 
+import numpy as np
 import pytest
 
+import spec
 from densenet_tools.diagnosis import diagnose, to_text
 from tests.cases import small, squeezed
 from tests.support import require
@@ -99,3 +101,79 @@ def test_a_cause_is_named_where_it_sits(fault):
     assert text.splitlines()[1].strip().startswith(said), text
     assert len({each.causes for each in found.findings}) == (2 if fault == "stride on the wrong layer" else 1), text
     assert all(each.causes for each in found.findings), text
+
+
+def test_logits_from_outside_the_framework_are_refused():
+    require("torch")
+    import torch
+
+    class Outside(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own = require("torch").build(NETWORK)
+
+        def forward(self, x):
+            return torch.from_numpy(self.own(x).numpy() * 2)
+
+    with pytest.raises(spec.SpecError, match="the logits cannot be followed back to the images"):
+        diagnose(Outside(), NETWORK)
+
+
+def test_weights_that_are_computed_in_the_pass_are_told():
+    backend = require("torch")
+    from torch.nn.utils.parametrizations import weight_norm
+
+    model = backend.build(NETWORK)
+    weight_norm(model.get_submodule(LAYER).conv1)
+    found = diagnose(model, NETWORK)
+    assert found.structure[0].startswith(
+        f"1 weights are no parameters but computed in each pass, that of {LAYER}.conv1"
+    )
+
+
+def test_instance_norms_are_told_from_a_training_mode_that_is_on():
+    backend = require("torch")
+    import torch
+
+    model = backend.build(NETWORK)
+    model.features.norm5 = torch.nn.InstanceNorm2d(model.features.norm5.num_features, affine=True)
+    assert any("nn.InstanceNorm2d" in sentence for sentence in diagnose(model, NETWORK).structure)
+
+
+def test_a_norm_without_running_statistics_is_told():
+    backend = require("torch")
+    import torch
+
+    model = backend.build(NETWORK)
+    model.features.norm5 = torch.nn.BatchNorm2d(model.features.norm5.num_features, track_running_stats=False)
+    assert "features.norm5: no running statistics: the batch's are used:" in to_text(diagnose(model, NETWORK))
+
+
+def test_a_traced_model_is_recorded_as_what_was_traced():
+    require("torch")
+    import torch
+    from torch import nn
+
+    from densenet_torch.recording import record
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+    images = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype("float32")
+    traced = record(torch.jit.trace(model, torch.from_numpy(images)), images)
+    assert [(call.kind, dict(call.parameters)) for call in traced.calls] == [
+        (call.kind, dict(call.parameters)) for call in record(model, images).calls
+    ]
+
+
+def test_another_way_to_the_same_result_is_no_fault():
+    """A transition whose pool comes before its 1x1 convolution, which the mean commutes with."""
+    backend = require("torch")
+    import torch
+
+    model = backend.build(NETWORK)
+    conv, mean = model.get_submodule(TRANSITION).conv, torch.nn.AvgPool2d(2)
+    forward = conv.forward
+    conv.forward = lambda x: forward(mean(x))
+    model.get_submodule(TRANSITION).pool = torch.nn.Identity()
+    found = diagnose(model, NETWORK)
+    assert found.agrees, to_text(found)
+    assert found.notes[0].startswith("computed in another way, with the same result: ")
