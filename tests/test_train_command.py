@@ -135,7 +135,7 @@ def after(count: int, then, monkeypatch) -> None:
 
 def interrupt(*numbers: int) -> None:
     for number in numbers:
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)  # at once: one that is sent may reach another thread first
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from spec.recording import INPUT, PARAMETRIC, Recording
 from spec.reference.forward import Pass, apply
 
 PROBE, OWN = "probe", "own"  # weights: those that show most, put into both; the model's
-IMAGES = 2
+IMAGES, MORE_IMAGES, SMALL = 2, 8, 64  # more of fewer pixels: a channel of one pixel needs them to have a deviation
 SIZES = ((3, 64), (1, 28), (3, 32), (1, 96), (3, 224), (1, 224), (3, 96), (1, 32))  # channels, pixels: what models take
 
 
@@ -34,7 +34,8 @@ def diagnose(
     ones: those that show most, after which the model has its own again (`use` PROBE), or the model's (OWN). Raises
     SpecError where the model cannot be run on the network's images.
     """
-    suspect, steps, images = Suspect(model), unrolled(network), images_for(network, IMAGES, seed)
+    count = MORE_IMAGES if min(network.input_shape[1:]) < SMALL else IMAGES
+    suspect, steps, images = Suspect(model), unrolled(network), images_for(network, count, seed)
     recording, arrays = suspect.record(images), suspect.arrays()
     recording, notes = _up_to_logits(recording, steps)
     matched = match(steps, recording, arrays)
