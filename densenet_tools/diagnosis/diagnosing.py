@@ -19,9 +19,10 @@ from spec.inference import variant_of
 from spec.layers import Conv, Linear, Softmax
 from spec.recording import INPUT, PARAMETRIC, Recording
 from spec.reference.forward import Pass, apply
+from spec.tree import output_shapes
 
 PROBE, OWN = "probe", "own"  # weights: those that show most, put into both; the model's
-IMAGES, MORE_IMAGES, SMALL = 2, 8, 64  # more of fewer pixels: a channel of one pixel needs them to have a deviation
+IMAGES, MORE_IMAGES = 2, 8  # more where maps become one pixel, whose channels have no deviation without
 SIZES = ((3, 64), (1, 28), (3, 32), (1, 96), (3, 224), (1, 224), (3, 96), (1, 32))  # channels, pixels: what models take
 
 
@@ -34,7 +35,9 @@ def diagnose(
     ones: those that show most, after which the model has its own again (`use` PROBE), or the model's (OWN). Raises
     SpecError where the model cannot be run on the network's images.
     """
-    count = MORE_IMAGES if min(network.input_shape[1:]) < SMALL else IMAGES
+    maps = [shape for _, _, shape in output_shapes(network.root, network.input_shape) if len(shape) == 3]
+    pixels = min((shape[1] * shape[2] for shape in maps if shape[1:] != (1, 1)), default=1)
+    count = IMAGES if pixels > MORE_IMAGES else MORE_IMAGES
     suspect, steps, images = Suspect(model), unrolled(network), images_for(network, count, seed)
     recording, arrays = suspect.record(images), suspect.arrays()
     recording, notes = _up_to_logits(recording, steps)

@@ -142,7 +142,7 @@ def test_a_mistake_is_one_sentence(place, capsys, argv, sentence):
 
 def test_a_model_that_cannot_take_the_images_is_one_sentence(place, capsys):
     sentence = refused(capsys, "diagnose", "suspects.py:Own", "--as", "lenet", "--set", "input_size=48")
-    assert sentence.startswith("the model cannot be run on images 8x1x48x48: RuntimeError: ")
+    assert sentence.startswith("the model cannot be run on images 2x1x48x48: RuntimeError: ")
 
 
 def test_an_assertion_passes_or_says_what_the_command_says(place):

@@ -91,6 +91,19 @@ def test_a_sound_model_departs_in_nothing(case, backend_name):
     assert found.difference < 1e-5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", spec.names())
+def test_every_variant_departs_in_nothing(variant, backend_name):
+    """At its published size."""
+    network = spec.variant(variant)
+    model = require(backend_name).build(network)
+    if hasattr(model, "initialize"):
+        model.initialize()
+    found = diagnose(model, network)
+    assert found.agrees, to_text(found)
+    assert found.notes == ()
+
+
 def test_a_model_has_its_own_weights_and_modes_again(backend_name):
     backend, network = require(backend_name), small(bn_size=4, compression=0.5, **squeezed("final"))
     model = backend.build(network)
