@@ -45,7 +45,8 @@ def diagnose(
     inputs = [Path(name) for name in (as_, model.rpartition(":")[0]) if name and Path(name).is_file()]
     if failing.suffix != ".npz":
         raise spec.SpecError(f"--failing takes a name that ends in .npz, found {str(failing)!r}")
-    files.check({"--json": json_file, "--html": html, "--failing": failing}, inputs)
+    outputs = {"--json": json_file, "--html": html, "--failing": failing}
+    files.check({**outputs, "the script of --failing": failing.with_suffix(".py")}, inputs)
     suspect = load(model)
     network, checkpoint = arguments.opened(as_, set_) if as_ else (recognized(suspect), None)
     with progress.bar(network.name, 0, of=1):

@@ -66,8 +66,8 @@ class Between:
     explains: both hold for all that comes after, so that one fault is told once.
     """
 
-    def __init__(self, steps: Sequence[Step], recording: Recording, matched: Matched, search: bool = True) -> None:
-        self.steps, self.recording, self.matched, self.search = steps, recording, matched, search
+    def __init__(self, steps: Sequence[Step], recording: Recording, matched: Matched) -> None:
+        self.steps, self.recording, self.matched = steps, recording, matched
         self.accepted: dict[int, Other] = {}
         self.known: dict[int, np.ndarray] = {}
 

@@ -37,18 +37,18 @@ def findings(
     search: bool = True,
 ) -> Iterator[Finding]:
     """What departs in each layer, in the order of the network, and at last in the output; causes are searched for."""
-    between, tolerance = Between(steps, recording, matched, search), TOLERANCES[recording.dtype]
+    between, tolerance = Between(steps, recording, matched), TOLERANCES[recording.dtype]
     for number in sorted(matched.calls):
         step = steps[number]
         call, x = _with_padding(recording, matched.calls[number], _tried(between, step.sources[0], {}))
-        if found := _in_what_it_is_given(between, step.sources[0], x, tolerance):
+        if found := _in_what_it_is_given(between, step.sources[0], x, tolerance, search):
             yield replace(found, layer=found.layer or step.path, own=call.layer)
         y = recording.outputs[matched.calls[number]].astype("float64")
         own = {last: arrays[name].astype("float64") for last, name in call.parameters.items() if name in arrays}
         if found := _in_what_it_does(step, call, x, own, y, tolerance, search):
             yield replace(found, layer=step.path, own=call.layer)
     logits = recording.value(recording.output).astype("float64")
-    if found := _in_what_it_is_given(between, len(steps) - 1, logits, tolerance):
+    if found := _in_what_it_is_given(between, len(steps) - 1, logits, tolerance, search):
         yield replace(found, layer=found.layer or OUTPUT)
 
 
@@ -62,14 +62,16 @@ def departure(expected: np.ndarray | None, found: np.ndarray) -> float:
     return relative if np.isfinite(relative) else float("inf")
 
 
-def _in_what_it_is_given(between: Between, source: int, x: np.ndarray, tolerance: float) -> Finding | None:
+def _in_what_it_is_given(
+    between: Between, source: int, x: np.ndarray, tolerance: float, search: bool
+) -> Finding | None:
     """`x` is what comes from the step `source` in the model."""
     expected = _tried(between, source, {})
     before = departure(expected, x)
     if before <= tolerance:
         between.settle(source)
         return None
-    for trial in _trials(between, source) if between.search else ():
+    for trial in _trials(between, source) if search else ():
         after = departure(_tried(between, source, trial), x)
         if after <= tolerance:
             between.settle(source, trial)

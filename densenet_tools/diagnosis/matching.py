@@ -42,15 +42,17 @@ def match(steps: Sequence[Step], recording: Recording, arrays: Mapping[str, np.n
     rows = [number for number, step in enumerate(steps) if step.is_layer]
     columns = [number for number, call in enumerate(calls) if call.kind in (*PARAMETRIC, *POOLS, *GLOBAL)]
     names = _canonical({number: _own_name(calls[number]) for number in columns}, steps)
-    pairs: dict[int, int] = {}
+    shapes = {number: _shape(calls[number], arrays) for number in columns}
+    points = np.zeros((len(rows), len(columns)), dtype="int64")
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            points[i, j] = _points(steps[row], calls[column], shapes[column], names[column])
+    found: dict[int, int] = {}
     for pairing in (_of_one_name, aligned, _anywhere):
-        left = [row for row in rows if row not in pairs]
-        free = [column for column in columns if column not in set(pairs.values())]
-        points = np.zeros((len(left), len(free)), dtype="int64")
-        for i, row in enumerate(left):
-            for j, column in enumerate(free):
-                points[i, j] = _points(steps[row], calls[column], _shape(calls[column], arrays), names[column])
-        pairs |= {left[i]: free[j] for i, j in pairing(points)}
+        left = [i for i in range(len(rows)) if i not in found]
+        free = [j for j in range(len(columns)) if j not in found.values()]
+        found |= {left[i]: free[j] for i, j in pairing(points[np.ix_(left, free)])}
+    pairs = {rows[i]: columns[j] for i, j in found.items()}
     taken = set(pairs.values())
     left_over = (tuple(row for row in rows if row not in pairs), tuple(each for each in columns if each not in taken))
     return Matched(pairs, *left_over)

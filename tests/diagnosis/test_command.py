@@ -140,6 +140,13 @@ def test_a_mistake_is_one_sentence(place, capsys, argv, sentence):
     assert refused(capsys, "diagnose", *argv).startswith(sentence)
 
 
+def test_the_script_is_not_put_over_the_model(place, capsys):
+    (place / "failing.py").write_text(SUSPECTS)
+    sentence = refused(capsys, "diagnose", "failing.py:strange", "--as", NETWORK)
+    assert sentence == "the script of --failing failing.py is a file that is read: name another one"
+    assert (place / "failing.py").read_text() == SUSPECTS
+
+
 def test_a_model_that_cannot_take_the_images_is_one_sentence(place, capsys):
     sentence = refused(capsys, "diagnose", "suspects.py:Own", "--as", "lenet", "--set", "input_size=48")
     assert sentence.startswith("the model cannot be run on images 2x1x48x48: RuntimeError: ")
