@@ -3,7 +3,7 @@
 Modules, functions of torch.nn.functional and methods of tensors all end there, so that none can hide.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import spec
-from densenet_torch.interop import array_of, kept_buffers, mode
+from densenet_torch.interop import array_of, cross_entropy, kept_buffers, mode
 from densenet_torch.operations import NAMES, Settings, described
-from spec.recording import INPUT, UNKNOWN, Call, Recording
+from spec.recording import INPUT, LAYERS, UNKNOWN, Call, Recording, Training
 from spec.threads import one_at_a_time
 
 
@@ -26,21 +26,53 @@ def record(model: nn.Module, images: np.ndarray, training: bool = False) -> Reco
 
     Raises SpecError for a model that returns no logits (N, classes).
     """
-    some = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    x = torch.from_numpy(np.ascontiguousarray(images)).to(some)
-    seen = _Seen(model, x)
-    with mode(model, training), kept_buffers(model), torch.no_grad(), _in_layers(model, seen), seen:
-        output = seen.number_of(_logits(model(x)))
-    if output == UNKNOWN:
-        raise spec.SpecError("the logits cannot be followed back to the images: a part of the model is not PyTorch's")
-    return Recording(
-        framework="torch",
-        dtype=str(some.dtype).removeprefix("torch."),
-        images=array_of(x),
-        calls=tuple(seen.calls),
-        outputs=tuple(seen.outputs),
-        output=output,
-    )
+    seen = _Seen(model, _input(model, images))
+    with mode(model, training), kept_buffers(model), torch.no_grad():
+        return _recorded(model, seen)[0]
+
+
+@one_at_a_time
+def record_training(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> Training:
+    """A pass in training mode with the mean cross-entropy of `labels`, integers (N,), and its backward pass.
+
+    The model is left as it was, its parameters with the gradients that they had. Raises SpecError as `record` does.
+    """
+    seen = _Seen(model, _input(model, images).requires_grad_().clone())  # a copy may be written to
+    with mode(model, True), kept_buffers(model), _kept_gradients(model), torch.enable_grad():
+        recording, logits = _recorded(model, seen)
+        gradients = seen.gradients()
+        logits = logits.log() if recording.calls[recording.output].kind == "softmax" else logits
+        if logits.requires_grad:
+            cross_entropy(logits, labels).backward()
+        parameters = {name: array_of(p.grad) for name, p in model.named_parameters() if p.grad is not None}
+        buffers = {name: array_of(each) for name, each in model.named_buffers() if each.is_floating_point()}
+    return Training(recording, labels, gradients, parameters, buffers)
+
+
+@one_at_a_time
+def descend(
+    model: nn.Module, optimizer: torch.optim.Optimizer, gradients: Sequence[Mapping[str, np.ndarray]], factor: float
+) -> list[dict[str, np.ndarray]]:
+    """Steps of an optimizer with these gradients, {the model's own name: array}, in the place of the model's.
+
+    Before the last one the learning rate is multiplied by `factor`. Returns the parameters after each step; the model
+    is left as it was, the optimizer is not.
+    """
+    parameters, found = dict(model.named_parameters()), []
+    before = arrays(model)
+    with _kept_gradients(model):
+        try:
+            for i, given in enumerate(gradients):
+                for name, parameter in parameters.items():
+                    parameter.grad = torch.from_numpy(given[name].copy()).to(parameter)
+                if i == len(gradients) - 1:
+                    for group in optimizer.param_groups:
+                        group["lr"] *= factor
+                optimizer.step()
+                found.append({name: array_of(parameter) for name, parameter in parameters.items()})
+        finally:
+            assign(model, {name: before[name] for name in parameters})
+    return found
 
 
 def arrays(model: nn.Module) -> dict[str, np.ndarray]:
@@ -57,6 +89,24 @@ def assign(model: nn.Module, values: dict[str, np.ndarray]) -> None:
             tensors[name].copy_(torch.from_numpy(array.copy()))
 
 
+def _input(model: nn.Module, images: np.ndarray) -> Tensor:
+    """Images as a tensor of the model's dtype and device."""
+    some = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return torch.from_numpy(np.ascontiguousarray(images)).to(some)
+
+
+def _recorded(model: nn.Module, seen: "_Seen") -> tuple[Recording, Tensor]:
+    """A pass in the modes that are set, and its logits."""
+    x = seen.alive[0]
+    with _in_layers(model, seen), seen:
+        logits = _logits(model(x))
+        output = seen.number_of(logits)
+    if output == UNKNOWN:
+        raise spec.SpecError("the logits cannot be followed back to the images: a part of the model is not PyTorch's")
+    dtype = str(x.dtype).removeprefix("torch.")
+    return Recording("torch", dtype, seen.images, tuple(seen.calls), tuple(seen.outputs), output), logits
+
+
 class _Seen(TorchDispatchMode):
     """Writes down each operation on what the images became, and what it put out."""
 
@@ -69,6 +119,8 @@ class _Seen(TorchDispatchMode):
         self.numbers = {id(x): INPUT}
         self.images = array_of(x)
         self.alive: list[Tensor] = [x]  # so that no other tensor gets the id of one that is gone
+        self.kept: set[int] = set()  # values whose gradients can be seen
+        self.nodes: dict[int, tuple[Any, int]] = {}  # of the backward pass, and which of its outputs the value is
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), kwargs: Any = None) -> Any:
         given = list(_flat(arguments))
@@ -77,7 +129,9 @@ class _Seen(TorchDispatchMode):
         made = result[0] if isinstance(result, tuple | list) and result else result
         if not isinstance(made, Tensor):
             return result
-        if any(number != UNKNOWN for number in numbers.values()):
+        if function is torch.ops.aten.detach.default and numbers[id(given[0])] != UNKNOWN:  # autograd does so, too
+            self.numbers[id(made)] = numbers[id(given[0])]
+        elif any(number != UNKNOWN for number in numbers.values()):
             self._add(function, arguments, kwargs or {}, numbers, made)
             for part in result[1:] if isinstance(result, list) else ():  # of a split
                 self._append(replace(self.calls[-1], kind="other"), part)
@@ -90,10 +144,29 @@ class _Seen(TorchDispatchMode):
     def number_of(self, tensor: Tensor) -> int:
         """The value that a tensor holds; one that was written to since, through another view of it, is a new one."""
         number = self.numbers.get(id(tensor), UNKNOWN)
-        if number == UNKNOWN or np.array_equal(array_of(tensor), self._value(number), equal_nan=True):
-            return number
-        self._append(Call("other", self.layers[-1][0], "written to in place", (number,)), tensor)
-        return self.numbers[id(tensor)]
+        if number != UNKNOWN and not np.array_equal(array_of(tensor), self._value(number), equal_nan=True):
+            self._append(Call("other", self.layers[-1][0], "written to in place", (number,)), tensor)
+            number = self.numbers[id(tensor)]
+        if tensor.grad_fn is not None:  # known since the call that made it has ended
+            self.nodes.setdefault(number, (tensor.grad_fn, tensor.output_nr))
+        return number
+
+    def gradients(self) -> dict[int, np.ndarray]:
+        """{number: gradient} by each layer's output made with gradients enabled, as a backward pass then fills it."""
+        layers = [number for number in sorted(self.kept) if self.calls[number].kind in LAYERS]
+        found = {number: np.zeros_like(self.outputs[number]) for number in layers}
+
+        def into(number: int, which: int) -> Callable[..., None]:
+            def write(gradients: Sequence[Tensor | None]) -> None:
+                if gradients[which] is not None:
+                    found[number] = array_of(gradients[which])
+
+            return write
+
+        for number in found.keys() & self.nodes.keys():
+            node, which = self.nodes[number]
+            node.register_prehook(into(number, which))
+        return found
 
     def _add(
         self, function: Any, arguments: Sequence[Any], kwargs: Settings, numbers: dict[int, int], made: Tensor
@@ -121,6 +194,8 @@ class _Seen(TorchDispatchMode):
 
     def _append(self, call: Call, made: Tensor) -> None:
         self.numbers[id(made)] = len(self.calls)
+        if torch.is_grad_enabled():
+            self.kept.add(len(self.calls))
         self.calls.append(call)
         self.outputs.append(array_of(made))
 
@@ -148,6 +223,19 @@ def _in_layers(model: nn.Module, seen: _Seen) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def _kept_gradients(model: nn.Module) -> Iterator[None]:
+    """Starts without gradients, and puts those back that there were."""
+    before = [(parameter, parameter.grad) for parameter in model.parameters()]
+    try:
+        for parameter, _ in before:
+            parameter.grad = None
+        yield
+    finally:
+        for parameter, gradient in before:
+            parameter.grad = gradient
 
 
 def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:

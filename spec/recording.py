@@ -16,6 +16,7 @@ INPUT, UNKNOWN = -1, -2  # values that no call computed: the images, and what is
 PARAMETRIC = ("conv", "batch_norm", "linear")
 POOLS = ("max_pool", "avg_pool")
 GLOBAL = ("mean", "max", "sum")
+LAYERS = (*PARAMETRIC, *POOLS, *GLOBAL)
 ACTIVATIONS = (
     "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "softplus", "sigmoid", "hard_sigmoid",
     "hard_silu", "softmax", "log_softmax",
@@ -69,3 +70,20 @@ class Recording:
     def inputs(self, number: int) -> tuple[np.ndarray, ...]:
         """What the call was given, as far as it is a tensor of this pass."""
         return tuple(self.value(value) for value in self.calls[number].inputs if value != UNKNOWN)
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A pass in training mode, and the backward pass of the mean cross-entropy of `labels`, integers (N,).
+
+    `gradients` has the loss's by what calls of LAYERS put out, {number of the call: array}: zeros where none arrives;
+    values that cannot be seen, as where the framework computes them anew for the backward pass, are left out.
+    `parameters` has those by parameters and `buffers` what the pass makes of buffers, both {the model's own name: array
+    in canonical layout}; a parameter that gets no gradient is left out.
+    """
+
+    recording: Recording
+    labels: np.ndarray
+    gradients: Mapping[int, np.ndarray]
+    parameters: Mapping[str, np.ndarray]
+    buffers: Mapping[str, np.ndarray]
