@@ -3,7 +3,9 @@
 Each framework is imported where it is used, so that only the one that Keras runs on is loaded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -103,3 +105,74 @@ def with_jax(function: Function) -> WithGradients:
 
 
 DIFFERENTIATE = {"tensorflow": with_tensorflow, "torch": with_torch, "jax": with_jax}
+
+
+@dataclass(frozen=True)
+class Tape:
+    """Remembers what is computed while it runs, to differentiate it.
+
+    `place` says where a tensor is on it, None where that cannot be told. `gradients` has those of a number by what
+    stood at places, None for each at which none arrives; it is called once, while the tape runs.
+    """
+
+    place: Callable[[Any], Any]
+    gradients: Callable[[Any, Sequence[Any]], Sequence[Any]]
+
+
+def taped(x: Any, values: Tensors) -> AbstractContextManager[Tape]:
+    """A tape of what becomes of a batch and of the values of variables, while layers run eagerly.
+
+    Raises SpecError where Keras runs on a framework that has no entry in TAPES.
+    """
+    name = keras.backend.backend()
+    if name not in TAPES:
+        raise spec.SpecError(
+            f"gradients by layers need Keras on TensorFlow or PyTorch, found {name}: "
+            f"set KERAS_BACKEND to one of {', '.join(TAPES)}"
+        )
+    return TAPES[name](x, values)
+
+
+@contextmanager
+def taped_by_tensorflow(x: Any, values: Tensors) -> Iterator[Tape]:
+    """Nothing but these is watched: what is not trainable takes no part."""
+    import tensorflow as tf
+    from tensorflow.python.eager.record import could_possibly_record  # False in what tf.recompute_grad runs again later
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([x, *values])
+        yield Tape(lambda tensor: tensor if could_possibly_record() else None, tape.gradient)
+
+
+@contextmanager
+def taped_by_torch(x: Any, values: Tensors) -> Iterator[Tape]:
+    """PyTorch's values know themselves whether they are trainable."""
+    import torch
+    from torch.autograd.graph import get_gradient_edge
+
+    def place(tensor):
+        edge = get_gradient_edge(tensor) if tensor.requires_grad else ()  # of now: a tensor may be written to later
+        return edge if torch.is_grad_enabled() else None
+
+    def gradients(number, places):
+        reached = [i for i, edge in enumerate(places) if edge and number.requires_grad]
+        edges = [places[i] for i in reached]
+        found = torch.autograd.grad(number, edges, allow_unused=True) if edges else ()
+        by_place = dict(zip(reached, found))
+        return [by_place.get(i) for i in range(len(places))]
+
+    x.requires_grad_()
+    with torch.enable_grad():
+        yield Tape(place, gradients)
+
+
+TAPES = {"tensorflow": taped_by_tensorflow, "torch": taped_by_torch}
+
+
+def untaped() -> AbstractContextManager[Any]:
+    """Without PyTorch's tape, which runs unless told not to: as Keras' own loop calls optimizers."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()
+    return nullcontext()

@@ -18,7 +18,7 @@ class Symbol(keras.KerasTensor):
 
     def __init__(self, tensor: Any, number: int, last: bool) -> None:
         super().__init__(tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
-        self.real, self.number = tensor, number
+        self.real, self.number, self.version = tensor, number, version(tensor)
         self.last = last  # whether channels come last, where there are height and width
 
     # A mask is no feature map: real, as an `if` may depend on it.
@@ -41,6 +41,11 @@ Describe = Callable[[Settings, Symbol, Any], tuple[str, Settings]]
 def real(values: Any) -> Any:
     """A structure with the tensors behind its symbols."""
     return keras.tree.map_structure(lambda each: each.real if isinstance(each, Symbol) else each, values)
+
+
+def version(tensor: Any) -> int:
+    """How often it was written to, which only PyTorch allows."""
+    return getattr(tensor, "_version", 0)
 
 
 def described(operation: Any, a: Settings, x: Symbol, made: Any) -> tuple[str, Settings]:

@@ -6,7 +6,7 @@ So the pass is made with symbols that have values, and none can hide.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,7 @@ import numpy as np
 
 import spec
 from densenet_keras.compat import float64_kept
+from densenet_keras.gradients import Tape, cross_entropy, taped, untaped
 from densenet_keras.interop import CANONICAL, FROM_CANONICAL, TO_CANONICAL, array_of
 from densenet_keras.operations import (
     ACTIVATIONS,
@@ -33,8 +34,9 @@ from densenet_keras.operations import (
     nchw,
     real,
     text_of,
+    version,
 )
-from spec.recording import INPUT, PARAMETRIC, UNKNOWN, Call, Recording
+from spec.recording import INPUT, PARAMETRIC, UNKNOWN, Call, Recording, Training
 from spec.threads import one_at_a_time
 
 Function = Callable[..., Any]
@@ -47,16 +49,61 @@ def record(model: keras.Model, images: np.ndarray, training: bool = False) -> Re
 
     Raises SpecError for a model that returns no logits (N, classes), or that takes other images.
     """
-    last = _channels_last(model)
-    _check_images(model, images, last)
-    dtype = _dtype(model)
-    x = keras.ops.convert_to_tensor((images.transpose(TO_LAST) if last else images).astype(dtype))
-    if not all(layer.built for layer in model._flatten_layers()):
-        model(x, training=False)
-    seen = _Seen(model, x, last)
-    with keras.StatelessScope(), _dispatching_to(seen):
-        logits = seen.symbol_of(_logits(model(x, training=training)))
-    return Recording("keras", dtype, seen.images, tuple(seen.calls), tuple(seen.outputs), logits.number)
+    seen = _Seen(model, _input(model, images))
+    with _kept_buffers(model), seen.scope:
+        return _recorded(model, seen, training)[0]
+
+
+@one_at_a_time
+@float64_kept()
+def record_training(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> Training:
+    """A pass in training mode with the mean cross-entropy of `labels`, integers (N,), and its backward pass.
+
+    The model is left as it was, though built; penalties that its layers add to the loss are left out. Raises SpecError
+    as `record` does, and where Keras runs on a framework that has no entry in TAPES.
+    """
+    x, trained = _input(model, images), _trained(model)
+    values = [variable.value for variable in trained.values()]
+    with taped(x, values) as tape:
+        seen = _Seen(model, keras.ops.copy(x), tape)  # a copy may be written to
+        with _kept_buffers(model), seen.scope:
+            recording, logits = _recorded(model, seen, True)
+            buffers = _buffers(model)  # before a backward pass in which norms may run, and update theirs, once more
+            logits = keras.ops.log(logits) if recording.calls[recording.output].kind == "softmax" else logits
+            gradients, of_values = seen.gradients(cross_entropy(logits, labels.astype("int32")), values)
+    depthwise, arrived = _depthwise(model), {name: each for name, each in zip(trained, of_values) if each is not None}
+    parameters = {name: _canonical(array_of(each), id(trained[name]) in depthwise) for name, each in arrived.items()}
+    return Training(recording, labels, gradients, parameters, buffers)
+
+
+@one_at_a_time
+@float64_kept()
+def descend(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[Mapping[str, np.ndarray]],
+    factor: float,
+) -> list[dict[str, np.ndarray]]:
+    """Steps of an optimizer with these gradients, {the model's own name: array}, in the place of the model's.
+
+    Before the last one the learning rate is multiplied by `factor`. Returns what is trained, after each step; the model
+    is left as it was, the optimizer is not. Raises SpecError for one whose rate follows a schedule, or that was built
+    for another model.
+    """
+    moved, depthwise, found = _moved(model, optimizer), _depthwise(model), []
+    before = _parameters(model)
+    with untaped():
+        try:
+            for i, given in enumerate(gradients):
+                natives = [_native(given[name], tuple(v.shape), id(v) in depthwise) for name, v in moved.items()]
+                tensors = [keras.ops.convert_to_tensor(each, v.dtype) for each, v in zip(natives, moved.values())]
+                if i == len(gradients) - 1:
+                    optimizer.learning_rate = float(array_of(optimizer.learning_rate)) * factor
+                optimizer.apply([optimizer.scale_loss(each) for each in tensors], list(moved.values()))
+                found.append(_parameters(model))
+        finally:
+            assign(model, before)
+    return found
 
 
 def arrays(model: keras.Model) -> dict[str, np.ndarray]:
@@ -74,12 +121,37 @@ def assign(model: keras.Model, values: dict[str, np.ndarray]) -> None:
         variable.assign(_native(array, tuple(variable.shape), id(variable) in depthwise))
 
 
+def _input(model: keras.Model, images: np.ndarray) -> Any:
+    """Images as a tensor of the model's dtype and layout; the model is built."""
+    last = _channels_last(model)
+    _check_images(model, images, last)
+    x = keras.ops.convert_to_tensor((images.transpose(TO_LAST) if last else images).astype(_dtype(model)))
+    if not all(layer.built for layer in model._flatten_layers()):
+        model(x, training=False)
+    return x
+
+
+def _recorded(model: keras.Model, seen: "_Seen", training: bool) -> tuple[Recording, Any]:
+    """A pass, and its logits."""
+    x = seen.x
+    with _dispatching_to(seen):
+        logits = seen.symbol_of(_logits(model(x, training=training)))
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return Recording("keras", dtype, seen.images, tuple(seen.calls), tuple(seen.outputs), logits.number), logits.real
+
+
 class _Seen:
     """Does what Keras dispatches, and writes down each operation on what the images became, and what it put out."""
 
-    def __init__(self, model: keras.Model, x: Any, last: bool) -> None:
+    def __init__(self, model: keras.Model, x: Any, tape: Tape | None = None) -> None:
+        last = _channels_last(model)
+        self.x = x
+        self.tape = tape
+        self.scope = keras.StatelessScope()  # has what running statistics become
         self.calls: list[Call] = []
         self.outputs: list[np.ndarray] = []
+        self.lasts: list[bool] = []  # whether the channels of an output come last
+        self.places: list[Any] = []  # where an output is on the tape, if it is a layer's
         self.images = nchw(array_of(x), last)
         self.last = last
         self.layers: list[tuple[keras.Layer, int]] = []  # that run at this moment, the model first; from which call on
@@ -115,9 +187,20 @@ class _Seen:
 
     def symbol_of(self, tensor: Any, inputs: tuple[int, ...] = (UNKNOWN,)) -> Symbol:
         """A tensor's symbol; one that was made outside of Keras, of `inputs` somehow, is a new value."""
-        if id(tensor) not in self.symbols:
+        if not self._is_known(tensor):
             return self._append(self._outside(tensor, inputs), tensor, self.last)
         return self.symbols[id(tensor)]
+
+    def gradients(self, loss: Any, values: Sequence[Any]) -> tuple[dict[int, np.ndarray], Sequence[Any]]:
+        """The loss's by each layer's output that is on the tape, and by values, None where none arrives there."""
+        assert self.tape is not None
+        layers = [number for number, place in enumerate(self.places) if place is not None]
+        places = [self.places[number] for number in layers] + [self.tape.place(value) for value in values]
+        found = self.tape.gradients(loss, places)
+        of_outputs = {number: np.zeros_like(self.outputs[number]) for number in layers}
+        arrived = {number: each for number, each in zip(layers, found) if each is not None}
+        of_outputs |= {number: nchw(array_of(each), self.lasts[number]) for number, each in arrived.items()}
+        return of_outputs, found[len(layers) :]
 
     def _layer(self, call: Function, layer: keras.Layer, args: Any, kwargs: Any) -> Any:
         own, unchanged = keras_class(layer), _is_unchanged(layer)
@@ -140,15 +223,16 @@ class _Seen:
         them is outside of Keras. If not even that can be, as where it is compiled, it is one call.
         """
         inputs, mark = tuple(each.number for each in _symbols_in((args, kwargs))), len(self.calls)
+        assigned = dict(self.scope.state_mapping)
         try:
             return self.symbols_of(function(*args, **kwargs), inputs)
         except Exception:
-            self._forget(mark)
+            self._forget(mark, assigned)
         args, kwargs = real(args), real(kwargs)
         try:
             return self.symbols_of(function(*args, **kwargs), inputs)
         except Exception:
-            self._forget(mark)
+            self._forget(mark, assigned)
         with _dispatching_to_keras():
             made = function(*args, **kwargs)
         return self.symbols_of(made, inputs)
@@ -174,8 +258,8 @@ class _Seen:
         inputs = tuple(getattr(each, "number", UNKNOWN) for each in tensors)
         call = Call(kind, self._path(), self._text(operation), inputs, settings, parameters)
         if kind == "add" and self._is_bias(call):
-            self.outputs.pop()
-            before = self.calls.pop()
+            before = self.calls[-1]
+            self._drop(len(self.calls) - 1)
             call = replace(before, parameters={**before.parameters, "bias": self.names[id(layer.bias)]})
         return self._append(call, made, channels_last(operation, a, given[0], self.last))
 
@@ -197,12 +281,19 @@ class _Seen:
         return np.array_equal(np.ravel(call.settings["constant"]), array_of(bias))
 
     def _append(self, call: Call, made: Any, last: bool) -> Symbol:
-        if id(made) in self.symbols:  # what it was given
+        if self._is_known(made):  # what it was given
             made = keras.ops.copy(made)
         symbol = self.symbols[id(made)] = Symbol(made, len(self.calls), last)
         self.calls.append(call)
         self.outputs.append(nchw(array_of(made), last))
+        self.lasts.append(last)
+        self.places.append(self.tape.place(made) if self.tape and call.kind in spec.recording.LAYERS else None)
         return symbol
+
+    def _is_known(self, tensor: Any) -> bool:
+        """Whether it has a symbol; on PyTorch it may have been written to since."""
+        symbol = self.symbols.get(id(tensor))
+        return symbol is not None and symbol.version == version(tensor)
 
     def _outside(self, tensor: Any, inputs: tuple[int, ...]) -> Call:
         """What the framework under Keras did, told by what came of it: tf.nn.relu and tf.concat."""
@@ -223,8 +314,13 @@ class _Seen:
         whole = len(parts) > 1 and channels == array.shape[1]
         return Call("concat", *place, tuple(parts), {"axis": 1}) if whole else Call("other", *place, inputs)
 
-    def _forget(self, mark: int) -> None:
-        del self.calls[mark:], self.outputs[mark:]
+    def _drop(self, mark: int) -> None:
+        del self.calls[mark:], self.outputs[mark:], self.lasts[mark:], self.places[mark:]
+
+    def _forget(self, mark: int, assigned: dict[int, Any]) -> None:
+        """All since `mark`, when the variables that were assigned to had these values."""
+        self.scope.state_mapping = dict(assigned)
+        self._drop(mark)
         self.symbols = {key: symbol for key, symbol in self.symbols.items() if symbol.number < mark}
 
     def _path(self) -> str:
@@ -286,6 +382,18 @@ def _dispatching_to_keras() -> Iterator[None]:
         yield
     finally:
         _here.seen = seen
+
+
+@contextmanager
+def _kept_buffers(model: keras.Model) -> Iterator[None]:
+    """Puts back what is assigned past the scope, as what was traced before does: a tf.function."""
+    before = _buffers(model)
+    try:
+        yield
+    finally:
+        after = _buffers(model)
+        changed = [name for name, array in before.items() if not np.array_equal(array, after[name], equal_nan=True)]
+        assign(model, {name: before[name] for name in changed})
 
 
 def _is_unchanged(layer: keras.Layer) -> bool:
@@ -356,6 +464,42 @@ def _variables(model: keras.Model) -> dict[str, keras.Variable]:
             number = seen[variable.path]
             named[f"{variable.path}:{number}" if number > 1 else variable.path] = variable
     return named
+
+
+def _trained(model: keras.Model) -> dict[str, keras.Variable]:
+    """Those that are trainable."""
+    trained = {id(variable) for variable in model.trainable_variables}
+    return {name: variable for name, variable in _variables(model).items() if id(variable) in trained}
+
+
+def _buffers(model: keras.Model) -> dict[str, np.ndarray]:
+    """What is never trained, as running statistics; a frozen kernel is none of them."""
+    buffers = {id(each) for layer in model._flatten_layers() for each in layer._non_trainable_variables}
+    names = {name for name, variable in _variables(model).items() if id(variable) in buffers}
+    return {name: array for name, array in arrays(model).items() if name in names}
+
+
+def _parameters(model: keras.Model) -> dict[str, np.ndarray]:
+    """What is trained."""
+    trained = _trained(model)
+    return {name: array for name, array in arrays(model).items() if name in trained}
+
+
+def _moved(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
+    """The trainable variables among those that the optimizer is built for, or from now on is."""
+    if not isinstance(optimizer.learning_rate, keras.Variable):
+        raise spec.SpecError(
+            "the optimizer's learning rate follows a schedule, expected a number: give one with a constant rate"
+        )
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    known, trained = {id(variable) for variable in optimizer._trainable_variables}, _trained(model)
+    moved = {name: variable for name, variable in trained.items() if id(variable) in known}
+    if trained and not moved:
+        raise spec.SpecError(
+            f"the optimizer moves no trainable variable of {model.name}: give one that was built for it, or not yet"
+        )
+    return moved
 
 
 def _depthwise(model: keras.Model) -> set[int]:

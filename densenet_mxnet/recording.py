@@ -8,7 +8,7 @@ SymbolBlocks operation by operation.
 import ast
 import ctypes
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from threading import RLock, get_ident
@@ -18,16 +18,16 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd
 from mxnet.base import _LIB, MXNetError, check_call, py_str
-from mxnet.gluon import Block, Parameter, SymbolBlock
+from mxnet.gluon import Block, Parameter, SymbolBlock, Trainer
 from mxnet.gluon.block import _common_prefix, _flatten, _regroup
 from mxnet.ndarray import NDArray, register
 from mxnet.util import is_np_array
 
 import spec
-from densenet_mxnet.interop import eager, named_blocks
+from densenet_mxnet.interop import cross_entropy, eager, named_blocks
 from densenet_mxnet.model import legacy_arrays
 from densenet_mxnet.operations import NAMES, Settings, described
-from spec.recording import ACTIVATIONS, COMBINING, INPUT, SHAPING, UNKNOWN, Call, Recording
+from spec.recording import ACTIVATIONS, COMBINING, INPUT, LAYERS, SHAPING, UNKNOWN, Call, Recording, Training
 from spec.threads import one_at_a_time
 
 _watching = RLock()  # MXNet has one function to call operations for all threads
@@ -40,30 +40,53 @@ def record(model: Block, images: np.ndarray, training: bool = False) -> Recordin
     Parameters whose shapes are not known before the first pass get them, and their values, in one more, before.
     Raises SpecError for a model without values, one that fails or returns no logits (N, classes), or in NHWC.
     """
-    floats = [p for p in _parameters(model).values() if np.dtype(p.dtype).kind == "f"]
-    dtype = np.dtype(floats[0].dtype if floats else "float32").name
-    place = floats[0].list_ctx()[0] if floats else mx.current_context()
-    x = (mx.np if is_np_array() else mx.nd).array(images, dtype=dtype, ctx=place)
-    try:
-        if any(parameter._data is None for parameter in _parameters(model).values()):
-            _passed(model, x, training=False)
-        seen, output = _passed(model, x, training)
-    except MXNetError as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("MXNetError: ")
-        raise spec.SpecError(f"the model cannot take images of shape {images.shape[1:]}: {reason}") from error
-    if output == UNKNOWN:
-        raise spec.SpecError(
-            "the logits cannot be followed back to the images: a part of the model computes in NumPy, or in a "
-            "hybridized block that is no child of another: use MXNet's operations, and register_child"
-        )
-    return Recording(
-        framework="mxnet",
-        dtype=dtype,
-        images=seen.images,
-        calls=tuple(seen.calls),
-        outputs=tuple(seen.outputs),
-        output=output,
-    )
+    with _in_a_sentence(images), eager(model):
+        seen = _Seen(model, _input(model, images))
+        with autograd.pause(train_mode=training), _kept(model):
+            return _recorded(model, seen)[0]
+
+
+@one_at_a_time
+def record_training(model: Block, images: np.ndarray, labels: np.ndarray) -> Training:
+    """A pass in training mode with the mean cross-entropy of `labels`, integers (N,), and its backward pass.
+
+    The model is left as it was, its parameters with the gradients that they had. Raises SpecError as `record` does.
+    """
+    with _in_a_sentence(images), eager(model):
+        seen = _Seen(model, _input(model, images))
+        with autograd.pause(train_mode=True), _kept(model):
+            with autograd.record():
+                recording, logits = _recorded(model, seen)
+                loss = _loss(logits, labels, recording.calls[recording.output].kind)
+            seen.held.clear()  # what autograd has no use for is freed
+            trained = {name: parameter.data(loss.context) for name, parameter in _trained(model).items()}
+            found = _gradients(loss, [*seen.zeros.values(), *trained.values()])
+            after = arrays(model)  # MXNet updates running statistics in the backward pass
+    gradients, parameters = dict(zip(seen.zeros, found)), dict(zip(trained, found[len(seen.zeros) :]))
+    return Training(recording, labels, gradients, parameters, {name: after[name] for name in _statistics(recording)})
+
+
+@one_at_a_time
+def descend(
+    model: Block, optimizer: Trainer, gradients: Sequence[Mapping[str, np.ndarray]], factor: float
+) -> list[dict[str, np.ndarray]]:
+    """Steps of an optimizer with these gradients, {the model's own name: array}, in the place of the model's.
+
+    Before the last one the learning rate is multiplied by `factor`. Returns what is trained, after each step; the model
+    is left as it was, the optimizer is not. Raises SpecError where the learning rate follows a schedule.
+    """
+    _check_optimizer(optimizer)
+    parameters, found = _trained(model), []
+    with autograd.pause(), _kept(model), _kept_gradients(parameters.values()):
+        for i, given in enumerate(gradients):
+            for name, parameter in parameters.items():
+                _give(parameter, given[name])
+            if i == len(gradients) - 1:
+                optimizer.set_learning_rate(optimizer.learning_rate * factor)
+            optimizer.step(1, ignore_stale_grad=True)  # of parameters that are none of the model's
+            after = arrays(model)
+            found.append({name: after[name] for name in parameters})
+    return found
 
 
 def arrays(model: Block) -> dict[str, np.ndarray]:
@@ -79,21 +102,40 @@ def arrays(model: Block) -> dict[str, np.ndarray]:
 def assign(model: Block, values: dict[str, np.ndarray]) -> None:
     """Puts arrays in canonical layout into the parameters and buffers of these names."""
     own = _values(model)
-    with autograd.pause(), legacy_arrays():
+    with autograd.pause():
         for name, array in values.items():
-            for data in own[name]:  # not by data[:], which cannot write over what oneDNN has in a layout of its own
-                mx.nd.array(array, dtype=data.dtype, ctx=data.ctx).copyto(data.as_nd_ndarray())
+            for data in own[name]:
+                _write(data, array)
     for _, block in named_blocks(model):
         if hasattr(block, "_clear_cached_op"):
             block._clear_cached_op()  # a graph optimized for inference keeps the old values folded in
 
 
-def _passed(model: Block, x: NDArray, training: bool) -> tuple["_Seen", int]:
-    """What was seen in a pass, and the value that it returned."""
-    x = x.copy()  # the model may write into it
-    seen = _Seen(model, x)
-    with autograd.pause(train_mode=training), _kept(model), eager(model), _in_layers(model, seen), _watched(seen):
-        return seen, seen.number_of(_logits(model(x)))
+def _input(model: Block, images: np.ndarray) -> NDArray:
+    """Images as an array of the model's dtype, where it is; what has no shape before the first pass gets it in one."""
+    floats = [p for p in _parameters(model).values() if np.dtype(p.dtype).kind == "f"]
+    dtype = np.dtype(floats[0].dtype if floats else "float32").name
+    place = floats[0].list_ctx()[0] if floats else mx.current_context()
+    x = (mx.np if is_np_array() else mx.nd).array(images, dtype=dtype, ctx=place)
+    if any(parameter._data is None for parameter in _parameters(model).values()):
+        with autograd.pause(), _kept(model):
+            _recorded(model, _Seen(model, x.copy()))  # the model may write into it
+    return x
+
+
+def _recorded(model: Block, seen: "_Seen") -> tuple[Recording, NDArray]:
+    """A pass in the modes that are set, and its logits."""
+    x = seen.held[0][0]
+    with _in_layers(model, seen), _watched(seen):
+        logits = _logits(model(x))
+        output = seen.number_of(logits)
+    if output == UNKNOWN:
+        raise spec.SpecError(
+            "the logits cannot be followed back to the images: a part of the model computes in NumPy, or in a "
+            "hybridized block that is no child of another: use MXNet's operations, and register_child"
+        )
+    dtype = np.dtype(x.dtype).name
+    return Recording("mxnet", dtype, seen.images, tuple(seen.calls), tuple(seen.outputs), output), logits
 
 
 class _Seen:
@@ -109,6 +151,7 @@ class _Seen:
                 self.parameters.setdefault(id(data), name)
         self.numbers: dict[int, int] = {}
         self.held: list[tuple[NDArray, int]] = []  # alive, so that no other gets the id or the memory of one of these
+        self.zeros: dict[int, NDArray] = {}  # by which the gradients are those by the values of these numbers
         self.images = x.asnumpy()
         self.thread = get_ident()
         self._hold(x, INPUT)
@@ -120,21 +163,34 @@ class _Seen:
         given: Sequence[NDArray],
         keys: Sequence[str],
         values: Sequence[Any],
-        *rest: Any,
+        out: Any,
+        is_np: bool,
+        as_list: bool,
     ) -> Any:
         """Calls an operation, as MXNet's function of that name does, and writes it down."""
         if get_ident() != self.thread:
-            return original(handle, given, keys, values, *rest)
-        attributes = {key: _read(str(value)) for key, value in zip(keys, values)}
+            return original(handle, given, keys, values, out, is_np, as_list)
+        name, attributes = _name_of(handle), {key: _read(str(value)) for key, value in zip(keys, values)}
         if attributes.get("layout") == "NHWC":
-            place = self.layers[-1][0] or _name_of(handle)
+            place = self.layers[-1][0] or name
             raise spec.SpecError(f"{place}: layout NHWC cannot be compared: build the model with layout='NCHW'")
         numbers = [UNKNOWN if id(array) in self.parameters else self.number_of(array) for array in given]
-        result = original(handle, given, keys, values, *rest)
+        differentiated = autograd.is_recording() and out is None
+        if differentiated and name == "Concat" and given[0].ndim == 4:
+            results = [_concatenated(original, given, attributes.get("dim", 1))]
+        else:
+            results = _listed(original(handle, given, keys, values, out, is_np, as_list))
         if any(number != UNKNOWN for number in numbers):
             known = {key: value for key, value in attributes.items() if value is not None}
-            self._add(_name_of(handle), known, given, numbers, _listed(result))
-        return result
+            first = self._add(name, known, given, numbers, results)
+            if differentiated and self.calls[first].kind in LAYERS:
+                self.zeros[first] = _zeros(results[0])
+                results[0] = _call(original, "elemwise_add", [results[0], self.zeros[first]])
+            for number, array in enumerate(results, start=first):
+                self._hold(array, number)
+        if out is not None:
+            return out
+        return results if as_list or len(results) > 1 else results[0]
 
     def number_of(self, array: NDArray) -> int:
         """The value that an array holds; one that was written to since, or is a view of another, is a new one."""
@@ -154,7 +210,8 @@ class _Seen:
 
     def _add(
         self, name: str, a: Settings, given: Sequence[NDArray], numbers: list[int], results: Sequence[NDArray]
-    ) -> None:
+    ) -> int:
+        """Appends the call, and another for each further output; returns the number of the first."""
         path, block = self.layers[-1]
         text = f"nn.{type(block).__name__}" if type(block).__module__.startswith("mxnet.gluon.nn.") else f"mxnet {name}"
         if name == "FullyConnected" and a.get("flatten", True) and given[0].ndim > 2 and numbers[0] != UNKNOWN:
@@ -174,10 +231,10 @@ class _Seen:
             for last, array in zip(NAMES.get(name, ()), given)
             if id(array) in self.parameters
         }
-        call = Call(kind, path, text, tuple(own), settings, parameters)
-        for result in results:
-            self._hold(result, self._append(call, result.asnumpy()))
-            call = Call("other", path, text, tuple(own))  # what else it puts out
+        first = self._append(Call(kind, path, text, tuple(own), settings, parameters), results[0].asnumpy())
+        for result in results[1:]:
+            self._append(Call("other", path, text, tuple(own)), result.asnumpy())
+        return first
 
     def _append(self, call: Call, values: np.ndarray) -> int:
         self.calls.append(call)
@@ -272,6 +329,57 @@ def _run(block: SymbolBlock, path: str, seen: _Seen, *arguments: Any) -> Any:
     return _regroup(made, block._out_format)
 
 
+def _loss(logits: NDArray, labels: np.ndarray, kind: str) -> NDArray:
+    """The mean cross-entropy of logits, or of a softmax's output, which may depend on nothing that has a gradient."""
+    with legacy_arrays():
+        logits = logits.as_nd_ndarray()
+        logits = logits.log() if kind == "softmax" else logits
+        return cross_entropy(logits + _zeros(logits), labels)
+
+
+def _gradients(loss: NDArray, variables: Sequence[NDArray]) -> list[np.ndarray]:
+    """The loss's by each; zeros where it does not depend on one, which MXNet takes only as a further head."""
+    zeros = [mx.nd.zeros(each.shape, each.context, each.dtype) for each in variables]
+    found = autograd.grad([loss, *variables], variables, [mx.nd.ones_like(loss), *zeros]) if variables else []
+    return [gradient.asnumpy() for gradient in found]
+
+
+def _statistics(recording: Recording) -> list[str]:
+    """The names of the running statistics of all batch norms."""
+    held = [item for call in recording.calls for item in call.parameters.items()]
+    return [name for last, name in held if last in ("running_mean", "running_var")]
+
+
+def _zeros(array: NDArray) -> NDArray:
+    """What is added to an array so that its gradient is the one by the sum: MXNet has none by what is computed."""
+    zeros = mx.nd.zeros(array.shape, array.context, array.dtype)
+    autograd.mark_variables([zeros], [mx.nd.empty(array.shape, array.context, array.dtype)])
+    return zeros
+
+
+def _concatenated(original: Callable[..., Any], given: Sequence[NDArray], dim: int) -> NDArray:
+    """Maps with a fifth axis of length 1, since the gradient of four axes may fail: see densenet_mxnet.concat."""
+    longer = [_call(original, "Reshape", [each], shape=(0, 0, 0, -1, 1)) for each in given]
+    made = _call(original, "Concat", longer, dim=dim % 4, num_args=len(longer))
+    return _call(original, "Reshape", [made], shape=(0, 0, 0, -1))
+
+
+def _call(original: Callable[..., Any], name: str, given: Sequence[NDArray], **attributes: Any) -> NDArray:
+    """Calls MXNet's operation of this name, which is not written down."""
+    is_np = isinstance(given[0], mx.np.ndarray)
+    return original(_handle_of(name), given, list(attributes), list(attributes.values()), None, is_np, False)
+
+
+@contextmanager
+def _in_a_sentence(images: np.ndarray) -> Iterator[None]:
+    """Makes a SpecError of MXNet's errors, which have a stack trace."""
+    try:
+        yield
+    except MXNetError as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("MXNetError: ")
+        raise spec.SpecError(f"the model cannot take images of shape {images.shape[1:]}: {reason}") from error
+
+
 @contextmanager
 def _kept(model: Block) -> Iterator[None]:
     """Puts all values back as they were; a batch norm whose gamma is fixed writes ones into it."""
@@ -281,6 +389,55 @@ def _kept(model: Block) -> Iterator[None]:
     finally:
         for data, value in before:
             data[:] = value
+
+
+@contextmanager
+def _kept_gradients(parameters: Iterable[Parameter]) -> Iterator[None]:
+    """Puts the gradients back that there were, and whether each has been used since a backward pass."""
+    pairs = [pair for parameter in parameters for pair in zip(parameter.list_data(), parameter.list_grad())]
+    before = [(data, data._fresh_grad, gradient, gradient.copy()) for data, gradient in pairs]
+    try:
+        yield
+    finally:
+        for data, fresh, gradient, value in before:
+            value.copyto(gradient)
+            data._fresh_grad = fresh
+
+
+def _give(parameter: Parameter, gradient: np.ndarray) -> None:
+    """Writes a gradient as a backward pass does; on each device its share, as they are summed up."""
+    pairs = list(zip(parameter.list_data(), parameter.list_grad()))
+    for data, own in pairs:
+        _write(own, gradient / len(pairs))
+        data._fresh_grad = True
+
+
+def _write(data: NDArray, array: np.ndarray) -> None:
+    """Not by data[:], which cannot write over what oneDNN has in a layout of its own."""
+    with legacy_arrays():
+        mx.nd.array(array, dtype=data.dtype, ctx=data.ctx).copyto(data.as_nd_ndarray())
+
+
+def _check_optimizer(optimizer: Trainer) -> None:
+    if not isinstance(optimizer, Trainer):
+        raise spec.SpecError(
+            f"the optimizer is a {type(optimizer).__name__}, expected a gluon.Trainer: build one of the model's "
+            "collect_params()"
+        )
+    if schedule := optimizer.optimizer.lr_scheduler:
+        raise spec.SpecError(
+            f"the learning rate follows a {type(schedule).__name__}, expected one number: build the Trainer without "
+            "lr_scheduler"
+        )
+
+
+def _trained(model: Block) -> dict[str, Parameter]:
+    """What gets gradients, each under its first name."""
+    names: dict[Parameter, str] = {}
+    for name, parameter in _parameters(model).items():
+        names.setdefault(parameter, name)
+    values = _values(model)
+    return {name: parameter for parameter, name in names.items() if name in values and parameter.grad_req != "null"}
 
 
 def _parameters(model: Block) -> dict[str, Parameter]:
@@ -317,8 +474,8 @@ def _read(text: str) -> Any:
         return {"true": True, "false": False}.get(text, text)
 
 
-def _listed(result: Any) -> Sequence[NDArray]:
-    return result if isinstance(result, tuple | list) else [result]
+def _listed(result: Any) -> list[NDArray]:
+    return list(result) if isinstance(result, tuple | list) else [result]
 
 
 @cache

@@ -8,11 +8,23 @@ from torch import Tensor
 
 Settings = dict[str, Any]
 Describe = Callable[[Settings, Tensor], tuple[str, Settings]]
+NEW = ("new_", "empty_like", "zeros_like", "ones_like", "full_like", "rand")  # take a shape, no values
+
+
+def name_of(function: Any) -> str:
+    """The dispatcher's name of an operation, without what says that it writes in place."""
+    return str(function._schema.name).removeprefix("aten::").rstrip("_")
 
 
 def described(name: str, a: Settings, made: Tensor) -> tuple[str, Settings]:
     """The kind and the settings of the dispatcher's operation of that name, given its arguments and its output."""
     return KINDS[name](a, made) if name in KINDS else ("other", {})
+
+
+def dropout_rate(mask: np.ndarray, made: Tensor) -> float | None:
+    """The rate of a dropout, which on a CPU multiplies by 0 or 1 / (1 - rate) for each value; None of another array."""
+    values = np.unique(mask) if mask.shape == made.shape else np.empty(0)
+    return round(float(1 - 1 / values[1]), 6) if len(values) == 2 and values[0] == 0 and values[1] > 1 else None
 
 
 def _conv(a: Settings, made: Tensor) -> tuple[str, Settings]:

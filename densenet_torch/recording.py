@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import spec
 from densenet_torch.interop import array_of, cross_entropy, kept_buffers, mode
-from densenet_torch.operations import NAMES, Settings, described
+from densenet_torch.operations import NAMES, NEW, Settings, described, dropout_rate, name_of
 from spec.recording import INPUT, LAYERS, UNKNOWN, Call, Recording, Training
 from spec.threads import one_at_a_time
 
@@ -44,7 +44,8 @@ def record_training(model: nn.Module, images: np.ndarray, labels: np.ndarray) ->
         logits = logits.log() if recording.calls[recording.output].kind == "softmax" else logits
         if logits.requires_grad:
             cross_entropy(logits, labels).backward()
-        parameters = {name: array_of(p.grad) for name, p in model.named_parameters() if p.grad is not None}
+        named = {name: parameter.grad for name, parameter in model.named_parameters()}
+        parameters = {name: array_of(gradient) for name, gradient in named.items() if gradient is not None}
         buffers = {name: array_of(each) for name, each in model.named_buffers() if each.is_floating_point()}
     return Training(recording, labels, gradients, parameters, buffers)
 
@@ -55,10 +56,10 @@ def descend(
 ) -> list[dict[str, np.ndarray]]:
     """Steps of an optimizer with these gradients, {the model's own name: array}, in the place of the model's.
 
-    Before the last one the learning rate is multiplied by `factor`. Returns the parameters after each step; the model
+    Before the last one the learning rate is multiplied by `factor`. Returns what is trained, after each step; the model
     is left as it was, the optimizer is not.
     """
-    parameters, found = dict(model.named_parameters()), []
+    parameters, found = {name: p for name, p in model.named_parameters() if p.requires_grad}, []
     before = arrays(model)
     with _kept_gradients(model):
         try:
@@ -131,7 +132,7 @@ class _Seen(TorchDispatchMode):
             return result
         if function is torch.ops.aten.detach.default and numbers[id(given[0])] != UNKNOWN:  # autograd does so, too
             self.numbers[id(made)] = numbers[id(given[0])]
-        elif any(number != UNKNOWN for number in numbers.values()):
+        elif any(number != UNKNOWN for number in numbers.values()) and not name_of(function).startswith(NEW):
             self._add(function, arguments, kwargs or {}, numbers, made)
             for part in result[1:] if isinstance(result, list) else ():  # of a split
                 self._append(replace(self.calls[-1], kind="other"), part)
@@ -158,8 +159,8 @@ class _Seen(TorchDispatchMode):
 
         def into(number: int, which: int) -> Callable[..., None]:
             def write(gradients: Sequence[Tensor | None]) -> None:
-                if gradients[which] is not None:
-                    found[number] = array_of(gradients[which])
+                if (gradient := gradients[which]) is not None:
+                    found[number] = array_of(gradient)
 
             return write
 
@@ -171,7 +172,7 @@ class _Seen(TorchDispatchMode):
     def _add(
         self, function: Any, arguments: Sequence[Any], kwargs: Settings, numbers: dict[int, int], made: Tensor
     ) -> None:
-        name = function._schema.name.removeprefix("aten::").rstrip("_")
+        name = name_of(function)
         bound = {argument.name: argument.default_value for argument in function._schema.arguments}
         bound |= dict(zip(bound, arguments)) | kwargs
         kind, settings = described(name, bound, made)
@@ -185,6 +186,8 @@ class _Seen(TorchDispatchMode):
         if kind in spec.recording.COMBINING[1:] and "constant" not in settings:
             constants = [each for each in own if numbers[id(each)] == UNKNOWN]
             settings |= {"constant": array_of(constants[0])} if constants else {}
+            if kind == "multiply" and constants and (rate := dropout_rate(settings["constant"], made)):
+                kind, settings = "dropout", {"rate": rate, "training": True}
         if kind == "batch_norm" and len(made) != len(self.images):  # each image is a batch of its own
             kind, settings, name = "other", {}, "instance_norm"
         path, module = self.layers[-1]

@@ -25,6 +25,7 @@ from densenet_tools.commands import (
     predict,
     schema,
     show,
+    tables,
     train,
 )
 from densenet_tools.commands.text import printable
@@ -34,6 +35,7 @@ app = App(
     help="DenseNet from one spec, in PyTorch, MXNet Gluon, Keras and NumPy.",
     version=version("densenet-reference"),
     help_format="plaintext",
+    console=tables.Terminal(),
     suppress_keyboard_interrupt=False,
 )
 app.command(list_.list_, name="list")
@@ -56,13 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = warnings.showwarning
     try:
         warnings.showwarning = _warned(shown)
-        return app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        status = app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        sys.stdout.flush()
+        return status
     except (CycloptsError, spec.SpecError) as error:
         print(f"densenet: {_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("densenet: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+    except BrokenPipeError:  # who reads the output has seen enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except Exception as error:  # never to be taken for "does not agree", which is 1
         if os.environ.get("DENSENET_TRACEBACK"):
             traceback.print_exc()

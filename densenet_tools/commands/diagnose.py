@@ -10,7 +10,7 @@ from densenet_tools.commands import arguments, files, progress
 from densenet_tools.commands.text import printable
 from densenet_tools.diagnosis import diagnose as diagnosed, recognized, to_html, to_json, to_text
 from densenet_tools.diagnosis.failing import write
-from densenet_tools.diagnosis.loading import load
+from densenet_tools.diagnosis.loading import load, load_optimizer
 from densenet_tools.diagnosis.report import mapping_text
 
 
@@ -25,6 +25,16 @@ def diagnose(
         Literal["probe", "own"],
         Parameter(help="probe: weights that show most are put into both; own: both have the model's."),
     ] = "probe",
+    training: Annotated[
+        bool, Parameter(negative="", help="Also compare a training pass: gradients and running statistics.")
+    ] = False,
+    optimizer: Annotated[
+        str | None, Parameter(help="Also compare a step: function of the model that returns its optimizer.")
+    ] = None,
+    learning_rate: Annotated[float | None, Parameter(help="What the optimizer's should be.")] = None,
+    momentum: Annotated[float | None, Parameter(help="What the optimizer's should be.")] = None,
+    nesterov: Annotated[bool | None, Parameter(help="Whether the optimizer should look ahead by the momentum.")] = None,
+    weight_decay: Annotated[float | None, Parameter(help="What the optimizer's should be.")] = None,
     mapping: Annotated[bool, Parameter(negative="", help="Also print which layer is which.")] = False,
     seed: Annotated[int, Parameter(help="Seed of the images and of what is put into both.")] = 0,
     set_: arguments.Set = None,
@@ -49,8 +59,19 @@ def diagnose(
     files.check({**outputs, "the script of --failing": failing.with_suffix(".py")}, inputs)
     suspect = load(model)
     network, checkpoint = arguments.opened(as_, set_) if as_ else (recognized(suspect), None)
+    settings = {
+        "learning_rate": learning_rate,
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "weight_decay": weight_decay,
+    }
+    right = {name: value for name, value in settings.items() if value is not None}
+    if right and not optimizer:
+        raise spec.SpecError(f"--{next(iter(right)).replace('_', '-')} is of an optimizer: name one with --optimizer")
+    descends = load_optimizer(optimizer, suspect) if optimizer else None
     with progress.bar(network.name, 0, of=1):
-        found = diagnosed(suspect, network, checkpoint.weights if checkpoint else None, weights, seed)
+        held = checkpoint.weights if checkpoint else None
+        found = diagnosed(suspect, network, held, weights, seed, training, descends, right)
     print(printable_lines(to_text(found)))
     if network.config and not as_:
         print(printable_lines(f"  {_described(network.config)}"))

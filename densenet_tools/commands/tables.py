@@ -17,9 +17,16 @@ from spec.shapes import by
 WIDE = 160  # columns, where output goes to a file or a pipe
 
 
+class Terminal(Console):
+    """Rich's console, which ends in 1 where nobody reads its output: that is "does not agree" here."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def show(table: Table) -> None:
     """Prints a table as wide as the terminal, or in full where output is no terminal."""
-    Console(width=None if sys.stdout.isatty() else WIDE, markup=False).print(table)
+    Terminal(width=None if sys.stdout.isatty() else WIDE, markup=False).print(table)
 
 
 def variants_table(names: Sequence[str]) -> Table:

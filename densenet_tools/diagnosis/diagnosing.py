@@ -9,11 +9,12 @@ import numpy as np
 import spec
 from densenet_tools.diagnosis import explaining, holdings, mending, structure
 from densenet_tools.diagnosis.failing import Case
-from densenet_tools.diagnosis.findings import GIVEN, Cause, Finding
+from densenet_tools.diagnosis.findings import GIVEN, TRAINS, Cause, Finding
 from densenet_tools.diagnosis.matching import Matched, match
 from densenet_tools.diagnosis.probing import images_for, weights_for
 from densenet_tools.diagnosis.steps import Step, unrolled
 from densenet_tools.diagnosis.suspect import Suspect
+from densenet_tools.diagnosis.training import stepped, trained
 from densenet_tools.diagnosis.verdict import Diagnosis
 from spec.inference import variant_of
 from spec.layers import Conv, Linear, Softmax
@@ -27,13 +28,22 @@ SIZES = ((3, 64), (1, 28), (3, 32), (1, 96), (3, 224), (1, 224), (3, 96), (1, 32
 
 
 def diagnose(
-    model: Any, network: spec.Network, weights: spec.Weights | None = None, use: str = PROBE, seed: int = 0
+    model: Any,
+    network: spec.Network,
+    weights: spec.Weights | None = None,
+    use: str = PROBE,
+    seed: int = 0,
+    training: bool = False,
+    optimizer: Any = None,
+    settings: Mapping[str, float | bool] | None = None,
 ) -> Diagnosis:
     """Compares a model of PyTorch, Gluon or Keras, whoever wrote it, with a network.
 
     With `weights`, those that it should hold, its own are compared with them first. Then both compute with the same
-    ones: those that show most, after which the model has its own again (`use` PROBE), or the model's (OWN). Raises
-    SpecError where the model cannot be run on the network's images.
+    ones: those that show most, after which the model has its own again (`use` PROBE), or the model's (OWN). With
+    `training`, a training pass is compared as well, its gradients and running statistics; with an `optimizer` of the
+    model's parameters, how it moves them, and with `settings`, as {"momentum": 0.9}, its own. Raises SpecError where
+    the model cannot be run on the network's images.
     """
     maps = [shape for _, _, shape in output_shapes(network.root, network.input_shape) if len(shape) == 3]
     pixels = min((shape[1] * shape[2] for shape in maps if shape[1:] != (1, 1)), default=1)
@@ -54,11 +64,15 @@ def diagnose(
     held = [] if weights is None else list(holdings.findings(steps, recording, matched, arrays, weights))
     shown = None if weights is None else list(_differences(steps, recording, matched, weights))
     if use == OWN:
-        weights = holdings.taken(steps, recording, matched, arrays)
+        weights, put = holdings.taken(steps, recording, matched, arrays), {}
     else:
         weights = weights_for(network, images, seed, "float64" if recording.dtype == "float64" else "float32")
-        with suspect.holding(holdings.assigned(steps, recording, matched, arrays, weights)):
-            recording, arrays = _up_to_logits(suspect.record(images), steps)[0], suspect.arrays()
+        put = holdings.assigned(steps, recording, matched, arrays, weights)
+    with suspect.holding(put):
+        recording, arrays = _up_to_logits(suspect.record(images), steps)[0], suspect.arrays()
+        learns = [trained(suspect, network, steps, images, weights)] if training else []
+    if optimizer is not None:
+        learns.append(stepped(suspect, optimizer, settings or {}, seed))
     layers = list(_differences(steps, recording, matched, weights))
     same = layers[-1][1] <= explaining.TOLERANCES[recording.dtype]
     seen, case = _smallest(explaining.findings(steps, recording, matched, arrays, search=not same))
@@ -66,12 +80,14 @@ def diagnose(
         names = ", ".join(dict.fromkeys(each.layer for each in seen))
         notes, seen = [*notes, f"computed in another way, with the same result: {names}"], []
     layers = shown or layers
+    of_training = [each for learned in learns for each in learned.findings if not _is_told(each, seen)]
     return replace(
         found,
         difference=layers[-1][1],
         layers=tuple(layers),
-        findings=tuple(_mended(steps, recording.framework, _exchanged([*held, *seen]))),
-        notes=tuple(notes),
+        findings=tuple(_mended(steps, recording.framework, [*_exchanged([*held, *seen]), *of_training])),
+        training={what: most for learned in learns for what, most in learned.differences.items()},
+        notes=(*notes, *(note for learned in learns for note in learned.notes)),
         case=case if seen else None,
     )
 
@@ -184,6 +200,11 @@ def _smallest(found: Iterable[Finding]) -> tuple[list[Finding], Case | None]:
     return findings, smallest
 
 
+def _is_told(found: Finding, before: Sequence[Finding]) -> bool:
+    """Whether what departs in training departed in inference, too."""
+    return found.where == TRAINS and found.layer in {each.layer for each in before}
+
+
 def _exchanged(found: list[Finding]) -> Iterator[Finding]:
     """A ReLU more before a batch norm and one less behind it are one fault."""
     while found:
@@ -202,4 +223,5 @@ def _mended(steps: Sequence[Step], framework: str, found: Iterable[Finding]) -> 
     nodes = {step.path: step.node for step in steps} | {explaining.OUTPUT: steps[-1].node}
     for each in found:
         keys = tuple(cause.key for cause in each.causes)
-        yield replace(each, lines=mending.lines(framework, nodes[each.layer], each.where, keys))
+        lines = each.lines or mending.lines(framework, nodes.get(each.layer), each.where, keys)
+        yield replace(each, lines=lines)

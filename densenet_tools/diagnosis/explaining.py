@@ -40,7 +40,7 @@ def findings(
     between, tolerance = Between(steps, recording, matched), TOLERANCES[recording.dtype]
     for number in sorted(matched.calls):
         step = steps[number]
-        call, x = _with_padding(recording, matched.calls[number], _tried(between, step.sources[0], {}))
+        call, x = with_padding(recording, matched.calls[number], _tried(between, step.sources[0], {}))
         if found := _in_what_it_is_given(between, step.sources[0], x, tolerance, search):
             yield replace(found, layer=found.layer or step.path, own=call.layer)
         y = recording.outputs[matched.calls[number]].astype("float64")
@@ -62,6 +62,53 @@ def departure(expected: np.ndarray | None, found: np.ndarray) -> float:
     return relative if np.isfinite(relative) else float("inf")
 
 
+def dropped(expected: np.ndarray | None, x: np.ndarray) -> float | None:
+    """The rate of a dropout: some values are zero, and all others larger by one factor."""
+    if expected is None or expected.shape != x.shape:
+        return None
+    used = np.abs(expected) > 1e-6 * np.abs(expected).max()
+    kept = used & (x != 0)
+    if (kept == used).all() or not kept.any():
+        return None
+    factors = x[kept] / expected[kept]
+    if np.ptp(factors) > 1e-3 * factors.mean() or factors.mean() <= 1:
+        return None
+    return float(1 - 1 / factors.mean())
+
+
+def as_taken(step: Step, value: np.ndarray) -> np.ndarray:
+    """As the network has it: a linear layer takes vectors, all others maps."""
+    if isinstance(step.node, Linear):
+        return value.reshape(len(value), -1)
+    return value[:, :, None, None] if value.ndim == 2 else value
+
+
+def with_padding(recording: Recording, number: int, expected: np.ndarray | None) -> tuple[Call, np.ndarray]:
+    """The call and its input; what was put around that before, zeros or nothing of a max pool, is counted to the call.
+
+    It may be an operation that does so, or several: then what is inside is `expected`.
+    """
+    call = recording.calls[number]
+    x = recording.value(call.inputs[0]).astype("float64")
+    before = recording.calls[call.inputs[0]] if call.inputs[0] >= 0 else None
+    if "padding" not in call.settings:
+        return call, x
+    inside: np.ndarray | None
+    if before is not None and before.kind == "pad":
+        inside, sides, value = recording.value(before.inputs[0]), before.settings["padding"], before.settings["value"]
+    elif border := _border(expected, x):
+        inside, (sides, value) = expected, border
+    else:
+        return call, x
+    if value != 0 and not (call.kind == "max_pool" and value < LEAST):
+        return call, x
+    (top, bottom), (left, right) = sides
+    (more, below), (beside, behind) = call.settings["padding"]
+    padding = (top + more, bottom + below), (left + beside, right + behind)
+    settings = {**call.settings, "padding": padding, "count_include_pad": value == 0}
+    return replace(call, settings=settings), np.asarray(inside, "float64")
+
+
 def _in_what_it_is_given(
     between: Between, source: int, x: np.ndarray, tolerance: float, search: bool
 ) -> Finding | None:
@@ -81,7 +128,7 @@ def _in_what_it_is_given(
     between.take(source, x)
     if source == INPUT and (images := of_images(between.value(INPUT), x, tolerance)):
         return Finding(GIVEN, before, (Cause("preprocessing", images[0]),), images[1])
-    if rate := _dropped(expected, x):
+    if rate := dropped(expected, x):
         return Finding(GIVEN, before, (Cause("dropout", f"dropout of {rate:.2g} is active"),), 0.0)
     return Finding(GIVEN, before, case=case)
 
@@ -101,7 +148,7 @@ def _in_what_it_does(
     step: Step, call: Call, x: np.ndarray, own: Arrays, y: np.ndarray, tolerance: float, search: bool
 ) -> Finding | None:
     """`x` is what the layer is given in the model, `own` what it holds there, and `y` what it makes of it."""
-    x, y = _as_taken(step, x), _as_taken(step, y)
+    x, y = as_taken(step, x), as_taken(step, y)
     before = departure(with_changes(step.node, (), x, own, y)[0], y)
     if before <= tolerance:
         return None
@@ -138,46 +185,6 @@ def _trials(between: Between, source: int) -> Iterator[Trial]:
             yield {place: one, second: other}
 
 
-def _dropped(expected: np.ndarray | None, x: np.ndarray) -> float | None:
-    """The rate of a dropout: some values are zero, and all others larger by one factor."""
-    if expected is None or expected.shape != x.shape:
-        return None
-    used = np.abs(expected) > 1e-6 * np.abs(expected).max()
-    kept = used & (x != 0)
-    if (kept == used).all() or not kept.any():
-        return None
-    factors = x[kept] / expected[kept]
-    if np.ptp(factors) > 1e-3 * factors.mean() or factors.mean() <= 1:
-        return None
-    return float(1 - 1 / factors.mean())
-
-
-def _with_padding(recording: Recording, number: int, expected: np.ndarray | None) -> tuple[Call, np.ndarray]:
-    """The call and its input; what was put around that before, zeros or nothing of a max pool, is counted to the call.
-
-    It may be an operation that does so, or several: then what is inside is `expected`.
-    """
-    call = recording.calls[number]
-    x = recording.value(call.inputs[0]).astype("float64")
-    before = recording.calls[call.inputs[0]] if call.inputs[0] >= 0 else None
-    if "padding" not in call.settings:
-        return call, x
-    inside: np.ndarray | None
-    if before is not None and before.kind == "pad":
-        inside, sides, value = recording.value(before.inputs[0]), before.settings["padding"], before.settings["value"]
-    elif border := _border(expected, x):
-        inside, (sides, value) = expected, border
-    else:
-        return call, x
-    if value != 0 and not (call.kind == "max_pool" and value < LEAST):
-        return call, x
-    (top, bottom), (left, right) = sides
-    (more, below), (beside, behind) = call.settings["padding"]
-    padding = (top + more, bottom + below), (left + beside, right + behind)
-    settings = {**call.settings, "padding": padding, "count_include_pad": value == 0}
-    return replace(call, settings=settings), np.asarray(inside, "float64")
-
-
 def _border(expected: np.ndarray | None, x: np.ndarray) -> tuple[Sides, float] | None:
     """The rows and columns that `x` has around `expected`, and the value in them; None where it is something else."""
     if expected is None or expected.ndim != x.ndim or x.ndim != 4 or min(np.subtract(x.shape, expected.shape)) < 0:
@@ -189,10 +196,3 @@ def _border(expected: np.ndarray | None, x: np.ndarray) -> tuple[Sides, float] |
         if (more or beside) and around.shape == x.shape and np.allclose(around, x, rtol=1e-5):
             return sides, value
     return None
-
-
-def _as_taken(step: Step, value: np.ndarray) -> np.ndarray:
-    """As the network has it: a linear layer takes vectors, all others maps."""
-    if isinstance(step.node, Linear):
-        return value.reshape(len(value), -1)
-    return value[:, :, None, None] if value.ndim == 2 else value

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from densenet_tools.diagnosis.failing import Case
 
 HOLDS, GIVEN, OPERATION = "holds", "is given", "does"  # in what a layer departs
+TRAINS, BACKWARD, UPDATE = "does in training", "passes back", "keeps as running statistics"
+STEP = "moves"  # in what the optimizer departs
+TRAINING = (TRAINS, BACKWARD, UPDATE, STEP)
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Cause:
 class Finding:
     """A layer departs by `before`, relative to the largest value that is right, and by `after` with the causes.
 
-    `where` is HOLDS, GIVEN or OPERATION; `layer` is the network's name, `own` the model's. Without causes nothing that
+    `where` is one of those above; `layer` is the network's name, `own` the model's. Without causes nothing that
     was tried explains it, and `case` has it by itself. `lines` are the framework's own that mend it.
     """
 

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,15 +16,7 @@ CLASSES = {("torch", "Module"): "torch", ("mxnet", "Block"): "mxnet", ("keras", 
 
 def load(text: str) -> Any:
     """What the function makes, or the model of that name itself; raises SpecError where there is none."""
-    place, colon, name = text.rpartition(":")
-    if not colon or not place or not name:
-        raise spec.SpecError(f"{text!r} names no model: write package.module:function or file.py:function")
-    found: Any = _module(place)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            some = ", ".join(each for each in dir(found) if not each.startswith("_"))
-            raise spec.SpecError(f"{place} has no {part!r}: it has {some or 'nothing'}")
-        found = getattr(found, part)
+    found = _named(text, "model")
     if framework_of(found) is None and callable(found):
         try:
             found = found()
@@ -36,10 +29,35 @@ def load(text: str) -> Any:
     return found
 
 
+def load_optimizer(text: str, model: Any) -> Any:
+    """What the function makes, of the model where it takes one; or the optimizer of that name itself."""
+    found = _named(text, "optimizer")
+    if not callable(found):
+        return found
+    try:
+        return found(model) if signature(found).parameters else found()
+    except Exception as error:  # whatever a stranger's code raises
+        raise spec.SpecError(f"{text} makes no optimizer of the model: {type(error).__name__}: {error}") from error
+
+
 def framework_of(model: Any) -> str | None:
     """The framework whose model this is, told from its classes, so that none is imported; None for anything else."""
     bases = ((each.__module__.partition(".")[0], each.__name__) for each in type(model).__mro__)
     return next((CLASSES[base] for base in bases if base in CLASSES), None)
+
+
+def _named(text: str, what: str) -> Any:
+    """What a module or file has under a name."""
+    place, colon, name = text.rpartition(":")
+    if not colon or not place or not name:
+        raise spec.SpecError(f"{text!r} names no {what}: write package.module:function or file.py:function")
+    found: Any = _module(place)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            some = ", ".join(each for each in dir(found) if not each.startswith("_"))
+            raise spec.SpecError(f"{place} has no {part!r}: it has {some or 'nothing'}")
+        found = getattr(found, part)
+    return found
 
 
 def _module(place: str) -> ModuleType:

@@ -1,8 +1,9 @@
 """The framework's own line that mends a fault: what is right there, as one would write it by hand."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 
-from densenet_tools.diagnosis.findings import OPERATION
+from densenet_tools.diagnosis.findings import OPERATION, UPDATE
 from spec.layers import Conv, MaxPool
 from spec.tree import Node
 
@@ -39,6 +40,21 @@ LINES = {
         "torch": "model.eval()",
         "mxnet": "with autograd.predict_mode():",
         "keras": "model(x, training=False)",
+    },
+    "frozen_statistics": {
+        "torch": "model.train()",
+        "mxnet": "nn.BatchNorm(use_global_stats=False)",
+        "keras": "layer.trainable = True",
+    },
+    "detached": {
+        "torch": "x  # not x.detach(), nor within torch.no_grad()",
+        "mxnet": "x  # not F.BlockGrad(x), nor within autograd.pause()",
+        "keras": "x  # not ops.stop_gradient(x)",
+    },
+    "frozen": {
+        "torch": "parameter.requires_grad = True",
+        "mxnet": 'parameter.grad_req = "write"',
+        "keras": "layer.trainable = True",
     },
     "relu_missing": {"torch": "x = F.relu(x)", "mxnet": "x = F.relu(x)", "keras": "x = layers.ReLU()(x)"},
     "activation": {"torch": "x = F.relu(x)", "mxnet": "x = F.relu(x)", "keras": "x = layers.ReLU()(x)"},
@@ -85,13 +101,26 @@ LINES = {
         "keras": "matrix.T  # (out, in) -> (in, out)",
     },
 }
+# The descent of spec.training; MXNet's own optimizers and Keras' are others.
+OPTIMIZERS = {
+    "torch": "torch.optim.SGD(model.parameters(), lr={learning_rate}, momentum={momentum}, nesterov={nesterov}, "
+    "weight_decay={weight_decay})",
+    "mxnet": "gluon.Trainer(net.collect_params(), densenet_mxnet.train.CoupledSGD({learning_rate}, {momentum}, "
+    "{nesterov}, {weight_decay}), kvstore=None)",
+    "keras": "densenet_keras.train.CoupledSGD({learning_rate}, {momentum}, {nesterov}, {weight_decay})",
+}
 
 
-def lines(framework: str, node: Node, where: str, causes: tuple[str, ...]) -> tuple[str, ...]:
+def optimizer_line(framework: str, settings: Mapping[str, str]) -> str:
+    """The one that makes the optimizer with these settings."""
+    return OPTIMIZERS[framework].format(**settings)
+
+
+def lines(framework: str, node: Node | None, where: str, causes: tuple[str, ...]) -> tuple[str, ...]:
     """The lines for these causes (keys) at a layer; those that no line mends have none."""
     found = [LINES[cause][framework] for cause in causes if cause in LINES]
     template = LAYERS[framework].get(type(node).__name__)
-    if where == OPERATION and template and any(cause not in LINES for cause in causes):
+    if node and where in (OPERATION, UPDATE) and template and any(cause not in LINES for cause in causes):
         numbers = {each.name: getattr(node, each.name) for each in fields(node)}  # type: ignore[arg-type]
         line = template.format(**numbers, rate=round(1 - numbers.get("decay", 0), 12))
         padding = node.padding if isinstance(node, Conv | MaxPool) and framework == "keras" else 0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
-from densenet_tools.diagnosis.findings import Finding
+from densenet_tools.diagnosis.findings import STEP, Finding
 from densenet_tools.diagnosis.markup import escaped
 from densenet_tools.diagnosis.plot import mark, svg
 from densenet_tools.diagnosis.report import amount, grouped, verdict
@@ -84,8 +84,9 @@ def _findings(groups: Sequence[Sequence[Finding]]) -> str:
 
 def _group(number: int, group: Sequence[Finding]) -> str:
     first = group[0]
+    place = "optimizer" if first.where == STEP else "layer"
     causes = "; ".join(cause.text for cause in first.causes) or "nothing that was tried explains it"
-    text = f"{_sample(bool(first.causes))} {number} {escaped(causes)} <small>in what the layer {first.where}</small>"
+    text = f"{_sample(bool(first.causes))} {number} {escaped(causes)} <small>in what the {place} {first.where}</small>"
     return f'<tbody><tr><th colspan="{len(HEAD)}">{text}</th></tr>{"".join(map(_row, group))}</tbody>'
 
 

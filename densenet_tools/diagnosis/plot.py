@@ -6,7 +6,7 @@ from itertools import groupby
 from math import ceil, floor, inf, isfinite, log10
 
 from densenet_tools.diagnosis.explaining import TOLERANCES
-from densenet_tools.diagnosis.findings import Finding
+from densenet_tools.diagnosis.findings import TRAINING, Finding
 from densenet_tools.diagnosis.markup import escaped
 from densenet_tools.diagnosis.report import grouped
 from densenet_tools.diagnosis.verdict import Diagnosis
@@ -63,7 +63,8 @@ class Label:
 def svg(found: Diagnosis) -> str:
     """A dot for each layer; larger marks at findings, of which the first of each group is labelled with its number."""
     names = [name for name, _ in found.layers]
-    axes, groups = Axes(len(names), _ticks(found)), grouped(found.findings)
+    axes = Axes(len(names), _ticks(found))
+    groups = grouped([each for each in found.findings if each.where not in TRAINING])
     points = [(axes.x(place), axes.y(relative)) for place, (_, relative) in enumerate(found.layers)]
     labels = _labels(groups[:LABELS], names, axes)
     drawn = [

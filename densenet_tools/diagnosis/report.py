@@ -7,11 +7,12 @@ from itertools import groupby
 from math import isfinite, isinf
 from typing import Any
 
-from densenet_tools.diagnosis.findings import GIVEN, Finding
+from densenet_tools.diagnosis.findings import BACKWARD, GIVEN, STEP, TRAINING, TRAINS, UPDATE, Finding
 from densenet_tools.diagnosis.verdict import Diagnosis
 
 FRAMEWORKS = {"torch": "PyTorch", "mxnet": "Gluon", "keras": "Keras"}
 FORMAT = "densenet-diagnosis/1"  # changes when a field of the JSON changes its meaning or goes
+PLACES = {TRAINS: "{}, in training", BACKWARD: "{}, backward", UPDATE: "{}, running statistics", STEP: "optimizer step"}
 SHOWN = 20  # groups of findings; what comes after is counted
 
 
@@ -58,7 +59,13 @@ def verdict(found: Diagnosis) -> str:
     if found.structure:
         return f"{model} is not {found.network}: its structure differs"
     if found.agrees:
-        return f"{model} is {found.network}: logits agree to {found.difference:.1e}"
+        agreeing = [
+            f"logits agree to {found.difference:.1e}",
+            *(f"{what} to {most:.1e}" for what, most in found.training.items()),
+        ]
+        return f"{model} is {found.network}: {', '.join(agreeing)}"
+    if all(each.where in TRAINING for each in found.findings):
+        return f"{model} is {found.network} in inference, logits agree to {found.difference:.1e}, but not in training"
     return f"{model} is not {found.network}: logits differ by {amount(found.difference)}"
 
 
@@ -69,6 +76,7 @@ def _group(group: list[Finding]) -> Iterator[str]:
         place += f" and {last.layer}"
     elif len(group) > 2:
         place += f" and {len(group) - 1} more up to {last.layer}"
+    place = PLACES.get(first.where, "{}").format(place)
     before = max(each.before for each in group)
     if not first.causes:
         yield f"{place}: differs by {amount(before)}, which nothing that was tried explains"

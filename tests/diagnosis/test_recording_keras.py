@@ -2,14 +2,16 @@
 
 import math
 import threading
+from importlib import import_module
 
 import numpy as np
 import pytest
 
 import spec
+from spec import reference
 from spec.recording import INPUT, UNKNOWN
 from tests.cases import SMALL, small, squeezed
-from tests.support import require
+from tests.support import loaded, require
 
 ACTIVATIONS = {
     "relu": lambda x: np.maximum(x, 0),
@@ -675,3 +677,440 @@ def test_images_that_do_not_fit_are_refused(keras):
     with pytest.raises(spec.SpecError, match="has 2 inputs, expected images alone"):
         record(headed(keras, keras.layers.Add()(inputs), inputs), IMAGES)
     assert UNKNOWN not in {value for call in recorded(model).calls for value in call.inputs}
+
+
+LABELS = np.array([1, 3])
+
+
+@pytest.fixture
+def training():
+    """record_training, where Keras runs on a framework that has a tape."""
+    from densenet_keras.gradients import TAPES
+    from densenet_keras.recording import record_training
+
+    if framework() not in TAPES:
+        pytest.skip(f"{framework()} has no tape")
+    return record_training
+
+
+def framework():
+    import keras
+
+    return keras.backend.backend()
+
+
+def double(network):
+    """Keras' model of a network in float64, in which no value is special."""
+    import densenet_keras
+
+    network = spec.without_dropout(network)
+    return loaded(densenet_keras, network, spec.randomize(spec.initialize(network, 0, np.float64), 0))
+
+
+def same(found, expected, tolerance=1e-9):
+    """Arrays of the same names and values, relative to the largest."""
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, tolerance, tolerance * abs(array).max() + 1e-15, err_msg=name)
+
+
+CASES = ["biased", "se_everywhere", "softmax", "residual_normed", "inception", "flattened"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_and_statistics_are_those_of_the_backend(training, case):
+    import densenet_keras
+    from densenet_keras.interop import variables_of
+
+    images = numbers(2, *SMALL[case].input_shape).astype("float64")
+    model = double(small() if case == "softmax" else SMALL[case])
+    _, gradients, statistics = densenet_keras.loss_and_gradients(model, images, LABELS)
+    names = {name: variable.path for name, variable in variables_of(model).items()}
+    del gradients["input"]
+    found = training(double(SMALL[case]), images, LABELS)
+    same(found.parameters, {names[name]: array for name, array in gradients.items()})
+    same(found.buffers, {names[name]: array for name, array in statistics.items()})
+    assert found.labels is LABELS
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_by_what_layers_put_out_are_those_of_the_reference(training, case, monkeypatch):
+    backward = import_module("spec.reference.backward")
+    expected, pullback = {}, backward.pullback
+
+    def watched(node, gradient, *ends, run, path):
+        expected[path] = gradient
+        return pullback(node, gradient, *ends, run=run, path=path)
+
+    monkeypatch.setattr(backward, "pullback", watched)
+    network = spec.without_dropout(small() if case == "softmax" else SMALL[case])
+    images = numbers(2, *network.input_shape).astype("float64")
+    oracle = reference.build(network)
+    reference.load_weights(oracle, spec.randomize(spec.initialize(network, 0, np.float64), 0))
+    reference.loss_and_gradients(oracle, images, LABELS)
+    found = training(double(SMALL[case]), images, LABELS)
+    calls = found.recording.calls
+    assert list(found.gradients) == [i for i, call in enumerate(calls) if call.kind in spec.recording.LAYERS]
+    seen = {calls[number].layer: gradient for number, gradient in found.gradients.items()}
+    inside = {path for path in seen.keys() - expected.keys() if calls_of(calls, path) == {"mean"}}  # squeezing
+    parametric = {call.layer for call in calls if call.kind in spec.recording.PARAMETRIC}
+    assert parametric <= expected.keys()
+    same(
+        {path: seen[path].reshape(expected[path].shape) for path in seen.keys() - inside},
+        {path: expected[path] for path in seen.keys() - inside},
+    )
+    assert all(found.gradients[number].shape == found.recording.outputs[number].shape for number in found.gradients)
+
+
+def calls_of(calls, path):
+    return {call.kind for call in calls if call.layer == path}
+
+
+def chained(recording, gradients, parameters):
+    """Each parameter's gradient from that by its layer's output, by hand: summed up where layers are called twice."""
+    expected = {}
+    for number, gradient in gradients.items():
+        call, (x, *_) = recording.calls[number], (*recording.inputs(number), None)
+        held, axes = dict(call.parameters), (0, *range(2, gradient.ndim))
+        parts = {"bias": gradient.sum(axes)}
+        if call.kind == "batch_norm":
+            mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+            parts["weight"] = (gradient * (x - mean) / np.sqrt(var + call.settings["eps"])).sum(axes)
+        if call.kind == "linear":
+            parts["weight"] = gradient.T @ x
+        if call.kind == "conv":
+            settings, size = dict(call.settings), parameters[held["weight"]].shape[2:]
+            groups = settings.pop("groups")
+            pairs = zip(np.split(windows(x, size, **settings), groups, 1), np.split(gradient, groups, 1))
+            parts["weight"] = np.concatenate([np.einsum("nohw,nchwij->ocij", g, each) for each, g in pairs])
+        for last in held.keys() & parts.keys():
+            expected[held[last]] = expected.get(held[last], 0) + parts[last]
+    return expected
+
+
+def test_strangers_models_have_the_gradients_of_the_chain_rule(keras, training):
+    """Functional, subclassed and nested; grouped and depthwise; in any layout; layers that are called twice."""
+    layers = keras.layers
+    inputs = x = keras.Input((9, 8, 3))
+    twice = layers.Conv2D(3, 3, padding="same", use_bias=False, name="twice")
+    block = keras.Sequential([twice, layers.BatchNormalization(name="norm"), layers.ReLU()], name="block")
+    x = layers.Add()([twice(x), block(x)])
+    x = layers.Conv2D(6, (3, 2), strides=2, groups=3, activation="tanh", name="grouped")(x)
+    x = layers.Permute((3, 1, 2))(layers.DepthwiseConv2D(2, depth_multiplier=2, name="depthwise")(x))
+    functional = headed(keras, layers.Dense(7, name="dense")(layers.Flatten()(x)), inputs)
+    for model in (functional, subclassed(keras)):
+        found = training(model, IMAGES, LABELS)
+        parametric = {name for call in found.recording.calls for name in call.parameters.values()}
+        assert found.parameters.keys() | found.buffers.keys() == parametric
+        expected = chained(found.recording, found.gradients, found.parameters)
+        same(found.parameters, expected, 1e-4)
+        assert all(array.any() for array in found.parameters.values())
+
+
+def test_a_gradient_is_in_the_layout_of_its_output(keras, training):
+    layers = keras.layers
+    pool = layers.GlobalAveragePooling2D(data_format="channels_first", keepdims=True)
+    model = layer_model(keras, layers.Conv2D(4, 1, name="conv"), layers.Permute((3, 1, 2)), pool, layers.Flatten())
+    found = training(model, IMAGES, LABELS)
+    expected = found.gradients[4] @ array(model.get_layer("head").kernel).T
+    np.testing.assert_allclose(found.gradients[2], expected[:, :, None, None], 1e-5)
+
+
+def test_nothing_arrives_before_a_stopped_gradient(keras, training):
+    layers, ops = keras.layers, keras.ops
+    inputs = keras.Input((9, 8, 3))
+    before = layers.BatchNormalization(name="before")(layers.Conv2D(3, 1, name="conv")(inputs))
+    x = layers.MaxPooling2D(2)(ops.stop_gradient(before))
+    model = headed(keras, layers.BatchNormalization(name="behind")(x), inputs)
+    found = training(model, IMAGES, LABELS)
+    arrives = {found.recording.calls[number].layer: bool(g.any()) for number, g in found.gradients.items()}
+    no, yes = ("conv", "before", "max_pooling2d"), ("behind", "pool", "head")
+    assert arrives == dict.fromkeys(no, False) | dict.fromkeys(yes, True)
+    assert not any(found.parameters[name].any() for name in found.parameters if name.startswith(("conv", "before")))
+    assert {"behind/gamma", "behind/beta", "head/kernel", "head/bias"} <= found.parameters.keys()
+    assert (found.buffers["before/moving_mean"] != 0).all()
+
+
+def test_frozen_layers_have_gradients_by_what_they_put_out_alone(keras, training):
+    layers = keras.layers
+    conv, norm = layers.Conv2D(4, 3, name="conv"), layers.BatchNormalization(name="norm")
+    model = layer_model(keras, conv, norm)
+    conv.trainable = norm.trainable = False
+    found = training(model, IMAGES, LABELS)
+    assert set(found.parameters) == {"head/kernel", "head/bias"}
+    assert set(found.buffers) == {"norm/moving_mean", "norm/moving_variance"}
+    assert all(gradient.any() for gradient in found.gradients.values())
+    assert len(found.gradients) == 4
+
+
+def test_penalties_are_no_part_of_the_loss(keras, training):
+    plain = layer_model(keras, keras.layers.Conv2D(4, 3, name="conv"))
+    penalized = layer_model(keras, keras.layers.Conv2D(4, 3, name="conv", kernel_regularizer="l2"))
+    found, expected = (training(model, IMAGES, LABELS) for model in (penalized, plain))
+    same(found.parameters, expected.parameters)
+
+
+def test_what_is_tried_twice_updates_statistics_once(keras, training):
+    """What symbols cannot do is done again with real tensors. By hand: 0.75 of 0 is kept."""
+
+    class Block(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(name="block")
+            self.norm = keras.layers.BatchNormalization(momentum=0.75, name="norm")
+
+        def call(self, x, training=None):
+            y = self.norm(x, training=training)
+            assert not isinstance(y, keras.KerasTensor), "a function of the framework's own"
+            return y
+
+    model = layer_model(keras, Block())
+    model.get_layer("block").norm.moving_mean.assign(np.zeros(3))
+    found = training(model, IMAGES, LABELS)
+    np.testing.assert_allclose(found.buffers["block/norm/moving_mean"], IMAGES.mean((0, 2, 3)) / 4, 1e-5, 1e-7)
+
+
+def test_what_is_computed_anew_for_the_backward_pass_is_left_out_where_its_gradients_are_unseen(keras, training):
+    class Block(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(name="block")
+            self.norm = keras.layers.BatchNormalization(name="norm")
+            self.conv = keras.layers.Conv2D(4, 3, name="conv")
+
+        def call(self, x, training=None):
+            def inner(x):
+                return self.conv(self.norm(x, training=True))
+
+            if framework() == "tensorflow":
+                import tensorflow as tf
+
+                return tf.recompute_grad(inner)(x)
+            from torch.utils.checkpoint import checkpoint
+
+            assert not isinstance(x, keras.KerasTensor)
+            return checkpoint(inner, x, use_reentrant=False)
+
+    model = layer_model(keras, keras.layers.Conv2D(3, 1, use_bias=False, name="first"), Block())
+    before = held(model)
+    found = training(model, IMAGES, LABELS)
+    seen = {found.recording.calls[number].layer for number in found.gradients}
+    assert {"block/norm", "block/conv"} <= {call.layer for call in found.recording.calls}
+    assert seen == {"first", "pool", "head"} | ({"block/norm", "block/conv"} if framework() == "torch" else set())
+    expected = chained(found.recording, found.gradients, found.parameters)
+    same({name: found.parameters[name] for name in expected}, expected, 1e-4)
+    assert found.gradients[0].any()
+    assert found.parameters["block/conv/kernel"].any()
+    mean = found.recording.outputs[0].mean((0, 2, 3))
+    expected = 0.99 * before["block/norm/moving_mean"] + 0.01 * mean
+    np.testing.assert_allclose(found.buffers["block/norm/moving_mean"], expected, 1e-5)
+    same(held(model), before, 0)
+
+
+def test_what_pytorch_computes_without_its_tape_is_left_out(keras, training):
+    if framework() != "torch":
+        pytest.skip("other frameworks have no such switch")
+    import torch
+
+    class Untaped(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(name="untaped")
+            self.conv = keras.layers.Conv2D(3, 1, name="conv")
+
+        def call(self, x):
+            with torch.no_grad():
+                return self.conv(x)
+
+    found = training(layer_model(keras, Untaped()), IMAGES, LABELS)
+    assert [found.recording.calls[number].layer for number in found.gradients] == ["pool", "head"]
+    assert set(found.parameters) == {"head/kernel", "head/bias"}
+
+
+def test_what_pytorch_writes_to_in_place_is_a_new_value(keras, training):
+    if framework() != "torch":
+        pytest.skip("other frameworks' tensors cannot be written to")
+    import torch
+
+    class InPlace(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(name="in_place")
+            self.conv = keras.layers.Conv2D(3, 1, name="conv")
+
+        def call(self, x):
+            return torch.relu_(self.conv(x.mul_(2)).add_(1))
+
+    found = training(layer_model(keras, InPlace()), IMAGES, LABELS)
+    calls, outputs = found.recording.calls, found.recording.outputs
+    assert [call.kind for call in calls] == ["other", "conv", "other", "mean", "linear"]
+    np.testing.assert_array_equal(outputs[0], 2 * IMAGES)
+    assert outputs[1].min() < -1
+    np.testing.assert_array_equal(outputs[2], np.maximum(outputs[1] + 1, 0))
+    share = found.gradients[3][:, :, None, None] / 72
+    np.testing.assert_allclose(found.gradients[1], share * (outputs[1] > -1), 1e-5)
+
+
+def held(model):
+    """All that a pass might change."""
+    from densenet_keras.recording import arrays
+
+    found = arrays(model) | {f"{v.path}: trainable": np.array(v.trainable) for v in model.variables}
+    if framework() == "torch":
+        grads = {f"{v.path}: grad": v.value.grad for v in model.variables if v.value.grad is not None}
+        found |= {name: array(each) for name, each in grads.items()}
+        found |= {f"{v.path}: requires_grad": np.array(v.value.requires_grad) for v in model.variables}
+    return found
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_training_pass_leaves_the_model_as_it_was_also_where_it_raises(keras, training, raises):
+    class Stops(keras.layers.Layer):
+        def call(self, x, training=None):
+            if training and raises:
+                raise ValueError("no more")
+            return x
+
+    frozen = keras.layers.BatchNormalization(name="frozen", trainable=False)
+    model = layer_model(keras, keras.layers.BatchNormalization(name="norm"), frozen, Stops())
+    if framework() == "torch":
+        for variable in model.trainable_variables:
+            variable.value.grad = variable.value.detach() + 1
+    before = held(model)
+    if raises:
+        with pytest.raises(ValueError, match="no more"):
+            training(model, IMAGES, LABELS)
+    else:
+        training(model, IMAGES, LABELS)
+    assert not keras.src.backend.common.stateless_scope.in_stateless_scope()
+    same(held(model), before, 0)
+
+
+def test_a_norm_that_tensorflow_has_traced_updates_and_is_put_back(keras, training):
+    if framework() != "tensorflow":
+        pytest.skip("tf.function is TensorFlow's")
+    import tensorflow as tf
+
+    class Traced(keras.Model):
+        def __init__(self):
+            super().__init__(name="traced")
+            self.norm, self.head = keras.layers.BatchNormalization(momentum=0.75), keras.layers.Dense(5)
+
+        def build(self, shape):
+            self.norm.build(shape)
+            self.head.build((None, 3))
+
+        @tf.function
+        def normalized(self, x):
+            return self.norm(x, training=True)
+
+        def call(self, x):
+            return self.head(keras.ops.mean(self.normalized(x), (1, 2)))
+
+    model = Traced()
+    model(IMAGES.transpose(0, 2, 3, 1))
+    before = held(model)
+    found = training(model, IMAGES, LABELS)
+    (name,) = (name for name in found.buffers if "mean" in name)
+    assert before[name].all(), "an assignment that was traced"
+    np.testing.assert_allclose(found.buffers[name], 0.75 * before[name] + 0.25 * IMAGES.mean((0, 2, 3)), 1e-5, 1e-7)
+    assert {"gamma", "beta"} <= {each.rpartition("/")[2] for each in found.parameters}
+    same(held(model), before, 0)
+
+
+def test_without_a_tape_it_is_said_what_to_do(keras, monkeypatch):
+    from densenet_keras import gradients
+    from densenet_keras.recording import record_training
+
+    monkeypatch.delitem(gradients.TAPES, framework(), raising=False)
+    others = ", ".join(gradients.TAPES)
+    with pytest.raises(spec.SpecError, match=f"found {framework()}: set KERAS_BACKEND to one of {others}$"):
+        record_training(layer_model(keras, keras.layers.ReLU()), IMAGES, LABELS)
+
+
+def descent(keras):
+    """A model with a frozen layer, and two steps' gradients of its parameters."""
+    from densenet_keras.recording import arrays
+
+    layers = keras.layers
+    frozen = layers.Conv2D(3, 1, name="frozen", trainable=False)
+    model = layer_model(keras, frozen, layers.DepthwiseConv2D((3, 2), name="depthwise"), layers.BatchNormalization())
+    rng = np.random.default_rng(2)
+    own = {name: each for name, each in arrays(model).items() if "moving" not in name}
+    return model, own, [{name: rng.normal(size=a.shape).astype(a.dtype) for name, a in own.items()} for _ in range(2)]
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_steps_are_those_of_keras_own_descent(keras, built, scaled):
+    """By hand: Keras' velocity has the learning rate inside, v = 0.5 v - rate g; the last rate is a quarter."""
+    from densenet_keras.recording import descend
+
+    if scaled and framework() == "jax":
+        pytest.skip("on JAX Keras scales only where it compiles the step")
+    model, own, (first, second) = descent(keras)
+    before = held(model)
+    optimizer = keras.optimizers.SGD(0.5, momentum=0.5)
+    optimizer = keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
+    if built:
+        optimizer.build(model.trainable_variables)
+    after = descend(model, optimizer, [first, second], 0.25)
+    moved = [name for name in own if name.partition("/")[0] != "frozen"]
+    velocity = {name: -0.5 * first[name] for name in moved}
+    expected = {name: own[name] + velocity[name] for name in moved}
+    same(after[0], expected, 1e-5)
+    same(after[1], {name: expected[name] + 0.5 * velocity[name] - 0.125 * second[name] for name in moved}, 1e-5)
+    same(held(model), before, 0)
+
+
+def test_optimizers_run_without_pytorchs_tape(keras):
+    """As in Keras' own loop: else PyTorch refuses to write to what is trained."""
+    from densenet_keras.recording import descend
+
+    class InPlace(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            if framework() != "torch":
+                return super().update_step(gradient, variable, learning_rate)
+            return variable.value.sub_(0.25 * gradient)
+
+        def _backend_update_step(self, grads, trainable_variables, learning_rate):
+            for gradient, variable in zip(grads, trainable_variables):
+                self.update_step(gradient, variable, learning_rate)
+
+    model, own, gradients = descent(keras)
+    (after,) = descend(model, InPlace(0.25), gradients[:1], 1.0)
+    same({"head/bias": after["head/bias"]}, {"head/bias": own["head/bias"] - 0.25 * gradients[0]["head/bias"]}, 1e-5)
+
+
+def test_nothing_moves_where_all_is_frozen(keras):
+    from densenet_keras.recording import descend
+
+    model, _, gradients = descent(keras)
+    model.trainable = False
+    before = held(model)
+    assert descend(model, keras.optimizers.SGD(0.1), gradients, 0.5) == [{}, {}]
+    same(held(model), before, 0)
+
+
+def test_the_model_is_as_it_was_where_an_optimizer_raises(keras):
+    from densenet_keras.recording import descend
+
+    class Breaks(keras.optimizers.SGD):
+        def apply(self, grads, trainable_variables=None):
+            super().apply(grads, trainable_variables)
+            raise ValueError("no more")
+
+    model, _, gradients = descent(keras)
+    before = held(model)
+    with pytest.raises(ValueError, match="no more"):
+        descend(model, Breaks(0.1), gradients, 0.5)
+    same(held(model), before, 0)
+
+
+def test_optimizers_that_cannot_be_compared_are_refused(keras):
+    from densenet_keras.recording import descend
+
+    model, _, gradients = descent(keras)
+    for schedule in (keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9), lambda: 0.1):
+        with pytest.raises(spec.SpecError, match=r"learning rate follows a schedule.*give one with a constant rate"):
+            descend(model, keras.optimizers.SGD(schedule), gradients, 0.5)
+    other = keras.optimizers.SGD(0.1)
+    other.build(layer_model(keras, keras.layers.ReLU()).trainable_variables)
+    with pytest.raises(spec.SpecError, match=rf"moves no trainable variable of {model.name}: give one"):
+        descend(model, other, gradients, 0.5)

@@ -2,13 +2,15 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import spec
 from spec.recording import INPUT, UNKNOWN
-from tests.cases import SMALL
+from tests.cases import SMALL, small
 from tests.support import loaded, require
 
 NO_PADDING, ONE = ((0, 0), (0, 0)), ((1, 1), (1, 1))
@@ -504,3 +506,359 @@ def test_what_cannot_be_recorded_is_refused_in_a_sentence(mx, record, images, na
     with pytest.raises(spec.SpecError, match=sentence) as refusal:
         record(build(mx), images)
     assert "\n" not in str(refusal.value)
+
+
+LABELS = np.array([1, 0])
+
+
+@pytest.fixture
+def record_training():
+    from densenet_mxnet.recording import record_training
+
+    return record_training
+
+
+def loop(mx, model, images):
+    """{name: gradient} as a training loop in Gluon has them of LABELS; the parameters keep them."""
+    with mx.autograd.record():
+        loss = mx.gluon.loss.SoftmaxCrossEntropyLoss()(model(mx.nd.array(images)), mx.nd.array(LABELS)).mean()
+    loss.backward()
+    named = model._collect_params_with_prefix().items()
+    return {name: parameter.grad().asnumpy() for name, parameter in named if parameter.grad_req != "null"}
+
+
+def of_logits(training):
+    """The loss's gradient by the logits, by hand: softmax minus one-hot, of the mean of two images."""
+    logits = training.recording.value(training.recording.output)
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return (softmax - np.eye(logits.shape[1])[LABELS]) / 2
+
+
+def by_output(training, layer):
+    """The gradient by what the layer of this name puts out."""
+    (number,) = (number for number in training.gradients if training.recording.calls[number].layer == layer)
+    return training.gradients[number]
+
+
+@pytest.mark.parametrize("name", ["biased", "se_everywhere"])
+def test_a_training_pass_is_the_one_that_the_backend_takes(mx, record_training, rng, name):
+    import densenet_mxnet
+
+    network = SMALL[name]
+    model = loaded(densenet_mxnet, network, spec.randomize(spec.initialize(network, 0), 0))
+    images = rng.normal(size=(2, 3, 40, 40)).astype("float32")
+    mx.random.seed(1)  # of dropout
+    _, gradients, statistics = densenet_mxnet.loss_and_gradients(model, images, LABELS)
+    mx.random.seed(1)
+    training = record_training(model, images, LABELS)
+    for found, expected in ((training.parameters, gradients), (training.buffers, statistics)):
+        canonical = {own.replace("gamma", "weight").replace("beta", "bias"): array for own, array in found.items()}
+        assert canonical.keys() == expected.keys() - {"input"}
+        assert all((array == expected[own]).all() for own, array in canonical.items())
+
+
+def test_gradients_by_outputs_sum_up_to_those_of_the_reference_by_biases(mx, record_training, rng):
+    import densenet_mxnet
+    from spec import reference
+
+    network = SMALL["biased"]
+    weights = spec.randomize(spec.initialize(network, 0, dtype="float64"), 0)
+    images = rng.normal(size=(2, 3, 40, 40))
+    training = record_training(loaded(densenet_mxnet, network, weights), images, LABELS)
+    _, expected, _ = reference.loss_and_gradients(loaded(reference, network, weights), images, LABELS)
+    calls, held = training.recording.calls, 0
+    for number, gradient in training.gradients.items():
+        assert gradient.shape == training.recording.value(number).shape
+        if "bias" in calls[number].parameters:
+            summed = gradient.sum(axis=(0, *range(2, gradient.ndim)))
+            assert summed == pytest.approx(expected[f"{calls[number].layer}.bias"], rel=1e-9, abs=1e-12)
+            held += 1
+    assert held == len([name for name in expected if name.endswith("bias")])
+    assert {calls[number].kind for number in training.gradients} >= {"max_pool", "avg_pool", "mean"}
+
+
+@pytest.mark.parametrize("hybridized", [False, True])
+def test_gradients_are_those_of_a_training_loop(mx, record_training, images, hybridized):
+    from densenet_mxnet.recording import arrays
+
+    model = functional(mx)
+    training = record_training(model, images, LABELS)
+    if hybridized:
+        model.hybridize(static_alloc=True, static_shape=True)
+        model(mx.nd.array(images)).wait_to_read()
+        graph = model._cached_op
+        training = record_training(model, images, LABELS)
+        assert model._cached_op is graph
+        assert model._active
+    expected = loop(mx, model, images)
+    assert training.parameters.keys() == expected.keys()
+    assert all(
+        found == pytest.approx(expected[name], rel=1e-4, abs=1e-6) for name, found in training.parameters.items()
+    )
+    after = arrays(model)
+    assert training.buffers.keys() == {"stem.1.running_mean", "stem.1.running_var"}
+    assert all((found == after[name]).all() for name, found in training.buffers.items())
+    assert (training.buffers["stem.1.running_mean"] != 0).all()
+    assert (training.labels == LABELS).all()
+    first, second = (number for number, call in enumerate(training.recording.calls) if call.layer == "twice")
+    by_input = np.einsum("nohw,oc->nchw", training.gradients[second], model.twice.weight.data().asnumpy()[:, :, 0, 0])
+    assert training.gradients[first] == pytest.approx(by_input, rel=1e-4, abs=1e-6)  # the chain rule
+
+
+def test_gradients_by_pools_are_those_by_hand(mx, record_training, images):
+    nn = mx.gluon.nn
+    training = record_training(chain(mx, nn.MaxPool2D(2), nn.GlobalAvgPool2D(), nn.Flatten()), images, LABELS)
+    expected = of_logits(training)
+    assert by_output(training, "1")[:, :, 0, 0] == pytest.approx(expected, rel=1e-5)
+    assert by_output(training, "0") == pytest.approx(np.tile(expected[:, :, None, None] / 16, (4, 4)), rel=1e-5)
+    assert not training.parameters
+
+
+def test_a_softmax_at_the_end_is_followed_by_its_logarithm(mx, record_training, images):
+    softmax = mx.gluon.nn.HybridLambda("softmax")
+    ends = [
+        record_training(chain(mx, mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Flatten(), *more), images, LABELS)
+        for more in ((), (softmax,))
+    ]
+    assert ends[1].recording.calls[-1].kind == "softmax"
+    assert by_output(ends[1], "0") == pytest.approx(by_output(ends[0], "0"), rel=1e-5)
+
+
+CUTS = {
+    "an operation": lambda mx, x: mx.nd.BlockGrad(x),
+    "a method": lambda mx, x: x.detach(),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_what_is_before_a_stop_has_gradients_of_zeros(mx, record_training, images, name):
+    def forward(x, first, second):
+        return second(CUTS[name](mx, first(x))).mean(axis=(2, 3))
+
+    training = record_training(plain(mx, forward, mx.gluon.nn.Conv2D(4, 1), mx.gluon.nn.Conv2D(3, 1)), images, LABELS)
+    assert not by_output(training, "layer0").any()
+    assert by_output(training, "layer0").shape == (2, 4, 8, 8)
+    assert by_output(training, "layer1").any()
+    assert not training.parameters["layer0.weight"].any()
+    assert training.parameters["layer1.weight"].any()
+
+
+def test_all_gradients_are_zeros_where_the_logits_are_detached(mx, record_training, images):
+    model = plain(mx, lambda x, conv: conv(x).mean(axis=(2, 3)).detach(), mx.gluon.nn.Conv2D(4, 1))
+    training = record_training(model, images, LABELS)
+    assert len(training.gradients) == 2
+    assert not any(gradient.any() for gradient in [*training.gradients.values(), *training.parameters.values()])
+
+
+def test_what_runs_without_autograd_is_left_out(mx, record_training, images):
+    def forward(x, first, second):
+        with mx.autograd.pause():
+            x = first(x)
+        return second(x).mean(axis=(2, 3))
+
+    training = record_training(plain(mx, forward, mx.gluon.nn.Conv2D(4, 1), mx.gluon.nn.Conv2D(3, 1)), images, LABELS)
+    assert {training.recording.calls[number].layer for number in training.gradients} == {"layer1", ""}
+
+
+def test_frozen_parameters_are_left_out_though_gradients_pass(mx, record_training, images):
+    model = functional(mx)
+    free = record_training(model, images, LABELS)
+    model.collect_params().setattr("grad_req", "null")
+    training = record_training(model, images, LABELS)
+    assert not training.parameters
+    assert training.gradients.keys() == free.gradients.keys()
+    assert all((gradient == free.gradients[number]).all() for number, gradient in training.gradients.items())
+    assert all((array == free.buffers[name]).all() for name, array in training.buffers.items())
+
+
+def test_a_parameter_of_two_names_has_one_gradient(mx, record_training, images):
+    conv = mx.gluon.nn.Conv2D(3, 1, in_channels=3)
+    tied = mx.gluon.nn.Conv2D(3, 1, in_channels=3, params=conv.params)
+    model = chain(mx, conv, tied, mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Flatten())
+    training = record_training(model, images, LABELS)
+    assert training.parameters.keys() == {"0.weight", "0.bias"}
+    assert training.parameters["0.weight"] == pytest.approx(loop(mx, model, images)["0.weight"], rel=1e-5)
+
+
+def test_a_concatenation_counted_from_the_last_axis_is_trained(mx, record_training, images):
+    def forward(x, conv):
+        x = conv(x)
+        return mx.nd.concat(x, x, dim=-2).mean(axis=(2, 3))
+
+    training = record_training(plain(mx, forward, mx.gluon.nn.Conv2D(4, 1)), images, LABELS)
+    assert training.recording.calls[1].settings == {"axis": 2}
+    assert training.recording.value(1).shape == (2, 4, 16, 8)
+    expected = np.tile(of_logits(training)[:, :, None, None] * 2 / 128, (8, 8))
+    assert by_output(training, "layer0") == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_concatenation_is_trained_at_widths_where_mxnet_fails(mx, record_training, rng, monkeypatch):
+    """16 and 12 channels, which tests/test_mxnet.py shows to crash."""
+    import densenet_mxnet
+    from densenet_mxnet import blocks
+
+    stem = {"channels": 16, "kernel_size": 3, "stride": 1, "padding": 1, "norm": False, "pool": False}
+    network = small(growth_rate=12, stem=stem, input_size=16)
+    model = loaded(densenet_mxnet, network, spec.initialize(network, 0))
+    images = rng.normal(size=(4, 3, 16, 16)).astype("float32")
+    labels = np.arange(4)
+    _, expected, _ = densenet_mxnet.loss_and_gradients(model, images, labels)
+    monkeypatch.setattr(blocks, "concat", lambda F, *maps: F.concat(*maps, dim=1))  # as strangers have it
+    training = record_training(model, images, labels)
+    concats = [call for call in training.recording.calls if call.kind == "concat"]
+    assert [call.settings for call in concats] == 5 * [{"axis": 1}]
+    assert {training.recording.value(call.inputs[0]).ndim for call in concats} == {4}
+    weight = training.parameters["features.conv0.weight"]
+    assert weight == pytest.approx(expected["features.conv0.weight"], rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Cannot decide type", "ignore:Parameter .* is already initialized")
+def test_a_graph_from_a_file_is_trained_operation_by_operation(mx, record_training, images, tmp_path):
+    model = functional(mx)
+    expected = record_training(model, images, LABELS)
+    model.hybridize()
+    model(mx.nd.array(images))
+    model.export(str(tmp_path / "model"))
+    files = [str(tmp_path / name) for name in ("model-symbol.json", "model-0000.params")]
+    training = record_training(mx.gluon.SymbolBlock.imports(files[0], ["data"], files[1]), images, LABELS)
+    assert training.gradients.keys() == expected.gradients.keys()
+    assert all((array == expected.gradients[number]).all() for number, array in training.gradients.items())
+    assert len(training.parameters) == len(expected.parameters)
+    assert [name.rpartition("_running")[2] for name in training.buffers] == ["_mean", "_var"]
+
+
+def test_arrays_of_mx_np_are_trained(mx, record_training, images):
+    with mx.util.np_shape(True), mx.util.np_array(True):
+        conv = mx.gluon.nn.Conv2D(4, 1)
+        training = record_training(plain(mx, lambda x, conv: conv(x).mean(axis=(2, 3)), conv), images, LABELS)
+    expected = np.tile(of_logits(training)[:, :, None, None] / 64, (8, 8))
+    assert by_output(training, "layer0") == pytest.approx(expected, rel=1e-5)
+    assert training.parameters["layer0.bias"] == pytest.approx(of_logits(training).sum(axis=0), rel=1e-5)
+
+
+def test_a_model_that_is_trained_may_write_into_its_images(mx, record_training, images):
+    def forward(x, conv):
+        x *= 2
+        return conv(x).mean(axis=(2, 3))
+
+    training = record_training(plain(mx, forward, mx.gluon.nn.Conv2D(4, 1)), images, LABELS)
+    assert (training.recording.images == images).all()
+    expected = np.einsum("no,nc->oc", of_logits(training), 2 * images.mean(axis=(2, 3)))
+    assert training.parameters["layer0.weight"][:, :, 0, 0] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_what_mxnet_cannot_differentiate_is_refused_in_a_sentence(mx, record_training, images):
+    def forward(x, conv):
+        x = conv(x)
+        x += 1
+        return x.mean(axis=(2, 3))
+
+    with pytest.raises(
+        spec.SpecError, match=r"the model cannot take images of shape .*: .* you cannot use inplace operations"
+    ) as refusal:
+        record_training(plain(mx, forward, mx.gluon.nn.Conv2D(4, 1)), images, LABELS)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_training_pass_leaves_the_model_as_it_was(mx, record_training, images, fails):
+    from densenet_mxnet.recording import arrays
+
+    def forward(x, stem, norm):
+        x = norm(stem(x)).mean(axis=(2, 3))
+        if fails and mx.autograd.is_recording():
+            raise RuntimeError("of its own")
+        return x
+
+    model = plain(mx, forward, mx.gluon.nn.Conv2D(4, 1), mx.gluon.nn.BatchNorm())
+    model(mx.nd.array(images))
+    stem = model._children["layer0"]
+    stem.weight.grad_req, stem.bias.grad_req = "add", "null"
+    stem.weight.grad()[:] = 5
+    stem.weight.data()._fresh_grad = True
+    before = arrays(model)
+    with pytest.raises(RuntimeError, match="of its own") if fails else nullcontext():
+        record_training(model, images, LABELS)
+    assert all((array == before[name]).all() for name, array in arrays(model).items())
+    assert (stem.weight.grad().asnumpy() == 5).all()
+    assert stem.weight.data()._fresh_grad
+    assert (stem.weight.grad_req, stem.bias.grad_req) == ("add", "null")
+    assert not mx.autograd.is_recording()
+    assert not mx.autograd.is_training()
+    assert not stem._forward_hooks
+
+
+def test_threads_do_not_see_each_other(mx, record_training, images):
+    models = [functional(mx) for _ in range(2)]
+    expected = [record_training(model, images, LABELS) for model in models]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: record_training(models[i % 2], images, LABELS), range(8)))
+    for i, training in enumerate(found):
+        assert all((array == expected[i % 2].gradients[number]).all() for number, array in training.gradients.items())
+
+
+@pytest.fixture
+def dense(mx):
+    """A layer of one weight, 2, that is trained and one, 4, that is not."""
+    model = filled(mx.gluon.nn.Dense(1, in_units=1, bias_initializer=mx.init.Constant(4)))
+    model.weight.set_data(mx.nd.full((1, 1), 2))
+    model.bias.grad_req = "null"
+    return model
+
+
+def trainer(mx, model, **settings):
+    return mx.gluon.Trainer(model.collect_params(), "sgd", {"learning_rate": 0.1, **settings})
+
+
+def test_an_optimizer_takes_steps_with_given_gradients(mx, dense):
+    from densenet_mxnet.recording import descend
+
+    optimizer = trainer(mx, dense, momentum=0.5, wd=0.25)
+    gradient = {"weight": np.full((1, 1), 3.0), "bias": np.full(1, 3.0)}
+    found = descend(dense, optimizer, [gradient, gradient], 0.5)
+    # MXNet's momentum holds the rate. First 0.1 * (3 + 0.25 * 2) = 0.35, then 0.5 * 0.35 + 0.05 * (3 + 0.25 * 1.65).
+    assert [step["weight"].item() for step in found] == pytest.approx([1.65, 1.65 - 0.175 - 0.170625])
+    assert all(step.keys() == {"weight"} for step in found), "the bias is frozen"
+    assert optimizer.learning_rate == pytest.approx(0.05)
+
+
+def test_steps_leave_the_model_as_it_was(mx, dense):
+    from densenet_mxnet.recording import descend
+
+    dense.weight.grad()[:] = 7
+    descend(dense, trainer(mx, dense), [{"weight": np.ones((1, 1))}], 1.0)
+    assert (dense.weight.data().asscalar(), dense.bias.data().asscalar(), dense.weight.grad().asscalar()) == (2, 4, 7)
+    assert not dense.weight.data()._fresh_grad
+    dense.weight.data()._fresh_grad = True
+    with pytest.raises(KeyError):
+        descend(dense, trainer(mx, dense), [{"weight": np.ones((1, 1))}, {}], 1.0)
+    assert (dense.weight.data().asscalar(), dense.weight.grad().asscalar()) == (2, 7)
+    assert dense.weight.data()._fresh_grad
+
+
+def test_an_optimizer_of_more_than_the_model_takes_steps(mx, dense):
+    from densenet_mxnet.recording import descend
+
+    other = filled(mx.gluon.nn.Dense(1, in_units=1))
+    optimizer = mx.gluon.Trainer([dense.weight, other.weight], "sgd", {"learning_rate": 1})
+    before = other.weight.data().asscalar()
+    assert descend(dense, optimizer, [{"weight": np.ones((1, 1))}], 1.0)[0]["weight"] == 1
+    assert other.weight.data().asscalar() == before
+
+
+def test_gradients_of_several_devices_are_summed_up_once(mx):
+    from densenet_mxnet.recording import descend
+
+    model = mx.gluon.nn.Dense(1, in_units=1, use_bias=False)
+    model.initialize(mx.init.Constant(2), ctx=[mx.cpu(0), mx.cpu(1)])
+    assert descend(model, trainer(mx, model), [{"weight": np.ones((1, 1))}], 1.0)[0]["weight"] == pytest.approx(1.9)
+
+
+def test_an_optimizer_that_cannot_be_followed_is_refused_in_a_sentence(mx, dense):
+    from densenet_mxnet.recording import descend
+
+    scheduled = trainer(mx, dense, lr_scheduler=mx.lr_scheduler.FactorScheduler(10, base_lr=0.1))
+    with pytest.raises(spec.SpecError, match="the learning rate follows a FactorScheduler, expected one number"):
+        descend(dense, scheduled, [{"weight": np.ones((1, 1))}], 1.0)
+    with pytest.raises(spec.SpecError, match=r"the optimizer is a SGD, expected a gluon\.Trainer"):
+        descend(dense, mx.optimizer.SGD(), [{"weight": np.ones((1, 1))}], 1.0)

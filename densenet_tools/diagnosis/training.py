@@ -1,0 +1,60 @@
+"""A model's training beside the network's: what a training pass computes, its gradients, statistics, and the step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import spec
+from densenet_tools.diagnosis import backward, mending, optimizing, updates
+from densenet_tools.diagnosis.findings import Finding
+from densenet_tools.diagnosis.matching import match
+from densenet_tools.diagnosis.replaying import replayed
+from densenet_tools.diagnosis.steps import Step
+from densenet_tools.diagnosis.suspect import Suspect
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The findings, how far the model is from the network at most, {what: relative difference}, and what it is."""
+
+    findings: tuple[Finding, ...]
+    differences: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+def trained(
+    suspect: Suspect, network: spec.Network, steps: Sequence[Step], images: np.ndarray, weights: spec.Weights
+) -> Trained:
+    """A training pass of the model, which holds `weights`, by canonical names."""
+    training = suspect.record_training(images, np.arange(len(images)) % (network.num_classes or 1))
+    matched = match(steps, training.recording, suspect.arrays())
+    exact = {name: array.astype("float64") for name, array in weights.items()}
+    replay = replayed(steps, training.recording, matched, exact)
+    gradients, most = backward.compared(training, matched, replay, exact)
+    statistics, moved = updates.compared(training, matched, replay, exact, suspect.running_update)
+    differences = {"gradients": most, "running statistics": moved}
+    return Trained((*replay.findings, *gradients, *statistics), differences)
+
+
+def stepped(suspect: Suspect, optimizer: Any, expected: Mapping[str, float | bool], seed: int) -> Trained:
+    """Steps of an optimizer of the model, with weights and gradients that show every setting of it."""
+    rng = np.random.default_rng([seed, 4])
+    weights = {name: rng.normal(size=array.shape).astype(array.dtype) for name, array in suspect.arrays().items()}
+    with suspect.holding(weights):
+        gradients = optimizing.gradients_for(weights, seed)
+        after = suspect.descend(optimizer, gradients, optimizing.FACTOR)
+    parameters = {name: weights[name] for name in after[0]}
+    findings, descent, error = optimizing.compared(parameters, gradients, after, expected)
+    if descent is None:
+        return Trained(tuple(findings), {})
+    settings = {name: optimizing.number(name, getattr(descent, name)) for name in optimizing.SETTINGS}
+    right = settings | {name: optimizing.number(name, value) for name, value in expected.items()}
+    line = mending.optimizer_line(suspect.framework, right)
+    told = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in ("0", "False"))
+    return Trained(
+        tuple(replace(each, lines=(line,)) for each in findings),
+        {"optimizer step": error},
+        (f"the optimizer has {told}",),
+    )
