@@ -487,6 +487,8 @@ def _parameters(model: keras.Model) -> dict[str, np.ndarray]:
 
 def _moved(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
     """The trainable variables among those that the optimizer is built for, or from now on is."""
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise spec.SpecError(f"the optimizer is a {type(optimizer).__name__}, expected a keras.optimizers.Optimizer")
     if not isinstance(optimizer.learning_rate, keras.Variable):
         raise spec.SpecError(
             "the optimizer's learning rate follows a schedule, expected a number: give one with a constant rate"

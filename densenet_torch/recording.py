@@ -57,8 +57,9 @@ def descend(
     """Steps of an optimizer with these gradients, {the model's own name: array}, in the place of the model's.
 
     Before the last one the learning rate is multiplied by `factor`. Returns what is trained, after each step; the model
-    is left as it was, the optimizer is not.
+    is left as it was, the optimizer is not. Raises SpecError for what is no optimizer.
     """
+    _check_optimizer(optimizer)
     parameters, found = {name: p for name, p in model.named_parameters() if p.requires_grad}, []
     before = arrays(model)
     with _kept_gradients(model):
@@ -239,6 +240,14 @@ def _kept_gradients(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter, gradient in before:
             parameter.grad = gradient
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    if not hasattr(optimizer, "step") or not hasattr(optimizer, "param_groups"):
+        raise spec.SpecError(
+            f"the optimizer is a {type(optimizer).__name__}, expected a torch.optim.Optimizer: build one of the "
+            "model's parameters()"
+        )
 
 
 def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:

@@ -58,6 +58,7 @@ class Backward:
         self.accepted: Trial = {}
         self.arrived: dict[int, np.ndarray | None] = {}
         self.handed: dict[int, tuple[np.ndarray, ...]] = {}
+        self.magnitudes: dict[Edge, float] = {}
         self.parameters: dict[str, np.ndarray] = {}  # gradients, by canonical names
 
     def at(self, number: int, trial: Trial | None = None) -> np.ndarray | None:
@@ -260,15 +261,25 @@ def _of_output(training: Training, last: Step) -> np.ndarray:
 
 
 def _largest_part(backward: Backward, number: int) -> float:
-    """Of what is summed up where it arrives: what cancels out there is rounding. A gate's is a sum over pixels."""
+    """Of what is summed up where it arrives: what cancels out there, or before, is rounding."""
     parts = [backward.part(edge) for edge in backward.users[number]]
     sizes = [float(np.abs(part).max()) for part in parts if part is not None]
-    for user, k in backward.edges(number):
-        step, gradient = backward.steps[user], backward.at(user)
-        if isinstance(step.node, SqueezeExcitation) and k == 1 and gradient is not None:
-            x = backward.replayed.between.value(step.sources[0])
-            sizes.append(CANCELLED * float(np.abs(gradient * x).sum(axis=(2, 3)).max()))
+    sizes += [CANCELLED * _before_cancelling(backward, edge) for edge in backward.edges(number)]
     return max(sizes, default=0.0)
+
+
+def _before_cancelling(backward: Backward, edge: Edge) -> float:
+    """The magnitudes of what a batch norm's statistics take from a gradient, and of what a gate sums up over pixels."""
+    (user, k), step = edge, backward.steps[edge[0]]
+    norm, gate = isinstance(step.node, BatchNorm), isinstance(step.node, SqueezeExcitation) and k == 1
+    gradient = backward.gradient(user) if norm else backward.at(user) if gate else None
+    if gradient is None:
+        return 0.0
+    if edge not in backward.magnitudes:
+        x = backward.replayed.between.value(step.sources[0])
+        magnitude = per_channel(_slope(backward, step, x)) * gradient if norm else np.abs(gradient * x).sum(axis=(2, 3))
+        backward.magnitudes[edge] = float(np.abs(magnitude).max())
+    return backward.magnitudes[edge]
 
 
 def _magnitude(backward: Backward, number: int, last: str) -> float:
@@ -318,8 +329,13 @@ def _through_constants(backward: Backward, number: int) -> Change:
     """A batch norm's gradient where mean and variance count as constants."""
     step = backward.steps[number]
     x = backward.replayed.between.value(step.sources[0])
-    deviation = np.sqrt(x.var(axis=(0, 2, 3)) + step.node.eps)  # type: ignore[attr-defined]
-    return lambda part, gradient: per_channel(backward.weights[f"{step.path}.weight"] / deviation) * gradient
+    slope = per_channel(_slope(backward, step, x))
+    return lambda part, gradient: slope * gradient
+
+
+def _slope(backward: Backward, step: Step, x: np.ndarray) -> np.ndarray:
+    """What a batch norm multiplies each channel by."""
+    return np.asarray(backward.weights[f"{step.path}.weight"] / np.sqrt(x.var(axis=(0, 2, 3)) + vars(step.node)["eps"]))
 
 
 def _as_it_is(backward: Backward, number: int) -> Change:

@@ -71,6 +71,8 @@ def _module(place: str) -> ModuleType:
     except AttributeError as error:
         if "module 'numpy' has no attribute" not in str(error) or "densenet_mxnet" in sys.modules:
             raise spec.SpecError(f"{place} cannot be imported: AttributeError: {error}") from error
+        for name in [each for each in sys.modules if each.partition(".")[0] == "mxnet"]:
+            del sys.modules[name]  # half of it
         backends.parse("mxnet").load()  # MXNet 1.9.1 cannot be imported with a NumPy of today, but by its backend
         return _module(place)
     except (spec.SpecError, KeyboardInterrupt):

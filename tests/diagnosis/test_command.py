@@ -38,6 +38,22 @@ def strange():
     return model
 
 
+def detached():
+    model = sound()
+    transition = model.features.transition1
+    forward = transition.forward
+    transition.forward = lambda x: forward(x.detach())
+    return model
+
+
+def sgd(model):
+    return torch.optim.SGD(model.parameters(), 0.1, 0.9, nesterov=True, weight_decay=1e-4)
+
+
+def nothing(model):
+    return model.nothing
+
+
 def failing():
     raise ValueError("no weights here")
 
@@ -114,6 +130,36 @@ def test_without_as_it_says_what_the_model_is(place, capsys):
     assert "features.conv0" in out
 
 
+def test_training_is_compared_on_request(place, capsys):
+    out = done(capsys, "diagnose", "suspects.py:detached", "--as", NETWORK)
+    assert "gradients" not in out
+    out = done(capsys, "diagnose", "suspects.py:sound", "--as", NETWORK, "--training")
+    assert ", gradients to " in out
+    assert ", running statistics to " in out
+    argv = ["suspects.py:detached", "--as", NETWORK, "--training", "--json", "found.json", "--html", "found.html"]
+    status, out, err = run(capsys, "diagnose", *argv)
+    assert (status, err) == (1, "")
+    said = "features.transition1.norm, backward: no gradient to what it is given:"
+    assert out.splitlines()[1].strip().startswith(said)
+    found = json.loads((place / "found.json").read_text())
+    assert found["training"].keys() == {"gradients", "running statistics"}
+    assert found["findings"][0]["where"] == "passes back"
+    assert "in what the layer passes back" in (place / "found.html").read_text()
+
+
+def test_an_optimizer_is_told_and_compared(place, capsys):
+    argv = ["diagnose", "suspects.py:sound", "--as", NETWORK, "--optimizer", "suspects.py:sgd"]
+    told = "  note: the optimizer has learning_rate 0.1, momentum 0.9, nesterov True, weight_decay 0.0001"
+    assert done(capsys, *argv).splitlines()[-1] == told
+    assert done(capsys, *argv, "--nesterov", "--momentum", "0.9", "--weight-decay", "1e-4").splitlines()[-1] == told
+    status, out, _ = run(capsys, *argv, "--no-nesterov", "--html", "found.html")
+    assert status == 1
+    assert out.splitlines()[1].strip().startswith("optimizer step: nesterov True, False expected:")
+    line = "torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0001)"
+    assert out.splitlines()[2].strip() == line
+    assert "in what the optimizer moves" in (place / "found.html").read_text()
+
+
 def test_another_structure_is_told_before_numbers(place, capsys):
     status, out, _ = run(capsys, "diagnose", "suspects.py:sound", "--as", NETWORK, "--set", "block_config=[2, 3]")
     assert status == 1
@@ -124,7 +170,7 @@ def test_another_structure_is_told_before_numbers(place, capsys):
     ("argv", "sentence"),
     [
         (["suspects.py"], "'suspects.py' names no model: write package.module:function or file.py:function"),
-        (["suspects.py:nothing"], "suspects.py has no 'nothing': "),
+        (["suspects.py:absent"], "suspects.py has no 'absent': "),
         (["suspects.py:number"], "suspects.py:number gives a int, expected a model of PyTorch, Gluon or Keras"),
         (
             ["suspects.py:failing"],
@@ -134,6 +180,22 @@ def test_another_structure_is_told_before_numbers(place, capsys):
         (["absent:build"], "absent cannot be imported: ModuleNotFoundError: No module named 'absent'"),
         (["suspects.py:sound", "--as", "densnet121"], "unknown variant 'densnet121'"),
         (["suspects.py:sound", "--failing", "x.txt"], "--failing takes a name that ends in .npz, found 'x.txt'"),
+        (
+            ["suspects.py:sound", "--as", NETWORK, "--momentum", "0.9"],
+            "--momentum is of an optimizer: name one with --optimizer",
+        ),
+        (
+            ["suspects.py:sound", "--as", NETWORK, "--optimizer", "suspects.py"],
+            "'suspects.py' names no optimizer: write package.module:function or file.py:function",
+        ),
+        (
+            ["suspects.py:sound", "--as", NETWORK, "--optimizer", "suspects.py:nothing"],
+            "suspects.py:nothing makes no optimizer of the model: AttributeError: ",
+        ),
+        (
+            ["suspects.py:sound", "--as", NETWORK, "--optimizer", "suspects.py:number"],
+            "the optimizer is a int, expected a torch.optim.Optimizer: build one of the model's parameters()",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(place, capsys, argv, sentence):
@@ -159,6 +221,12 @@ def test_an_assertion_passes_or_says_what_the_command_says(place):
     assert_same_network(suspects.sound(), NETWORK)
     assert_same_network(suspects.sound(), network)
     assert_same_network(suspects.sound(), NETWORK, num_classes=3, weights="own")
+    assert_same_network(suspects.sound(), NETWORK, training=True)
+    with pytest.raises(AssertionError, match=r"(?s)is as in inference, .*no gradient to what it is given: explains"):
+        assert_same_network(suspects.detached(), NETWORK, training=True)
+    model = suspects.sound()
+    with pytest.raises(AssertionError, match="the first step moves all values alike"):
+        assert_same_network(model, NETWORK, optimizer=suspects.torch.optim.Adam(model.parameters()))
     with pytest.raises(AssertionError, match=r"(?s)is not as: logits differ.*no ReLU: explains .*eps 0.001: explains"):
         assert_same_network(suspects.faulty(), NETWORK)
 
