@@ -121,7 +121,7 @@ class Backward:
         other = {**self.accepted, **(trial or {})}.get(edge)
         layer = user in self.matched.calls
         gradient = self.gradient(user) if layer else self.at(user, trial)
-        if gradient is None or user in self.replayed.unlike:
+        if gradient is None or user in self.replayed.unlike or user in self.replayed.given:
             return None
         parts = self.layer(user, gradient) if layer else self._pulled(user, gradient, Pass({}))
         return other(parts[k], gradient) if other else parts[k]
@@ -130,7 +130,11 @@ class Backward:
         step = self.steps[number]
         if number in self.replayed.masks:
             return (gradient * self.replayed.masks[number],)
-        ends = [self.replayed.between.value(source) for source in step.sources]
+        ends = (
+            [self.replayed.enters(number)]
+            if number in self.matched.calls
+            else map(self.replayed.between.value, step.sources)
+        )
         return pullback(step.node, gradient, *ends, run=run, path=step.path)
 
 
@@ -246,10 +250,16 @@ def _of_parameter(
     yield Cause("clipped", f"{last} gets its gradient clipped to {most:.4g}"), np.clip(expected, least, most)
 
 
-def _of_output(training: Training, last: Step) -> np.ndarray:
-    """The loss's gradient by the logits (N, classes), or by the probabilities of a network that ends in these."""
-    output = training.recording.value(training.recording.output).astype("float64")
+def _of_output(training: Training, last: Step) -> np.ndarray | None:
+    """The loss's gradient by the logits (N, classes), or by the probabilities of a network that ends in these.
+
+    None where the model alone ends in probabilities: of those that are nearly zero their logarithm's is rounding.
+    """
+    recording = training.recording
+    output = recording.value(recording.output).astype("float64")
     rows = np.arange(len(output))
+    if recording.calls[recording.output].kind in ("softmax", "log_softmax") and not isinstance(last.node, Softmax):
+        return None
     if isinstance(last.node, Softmax):
         found = np.zeros(output.shape)
         found[rows, training.labels] = -1 / output[rows, training.labels]
@@ -276,7 +286,7 @@ def _before_cancelling(backward: Backward, edge: Edge) -> float:
     if gradient is None:
         return 0.0
     if edge not in backward.magnitudes:
-        x = backward.replayed.between.value(step.sources[0])
+        x = backward.replayed.enters(user) if norm else backward.replayed.between.value(step.sources[0])
         magnitude = per_channel(_slope(backward, step, x)) * gradient if norm else np.abs(gradient * x).sum(axis=(2, 3))
         backward.magnitudes[edge] = float(np.abs(magnitude).max())
     return backward.magnitudes[edge]
@@ -285,7 +295,7 @@ def _before_cancelling(backward: Backward, edge: Edge) -> float:
 def _magnitude(backward: Backward, number: int, last: str) -> float:
     """Of what is summed up to a parameter's gradient: the Euclidean norms of both factors over images and pixels."""
     step, gradient = backward.steps[number], backward.gradient(number)
-    x = backward.replayed.between.value(step.sources[0])
+    x = backward.replayed.enters(number)
     if gradient is None:
         return 0.0
     axes = (0, *range(2, gradient.ndim))
@@ -327,9 +337,7 @@ def _rank(backward: Backward, edge: Edge) -> int:
 
 def _through_constants(backward: Backward, number: int) -> Change:
     """A batch norm's gradient where mean and variance count as constants."""
-    step = backward.steps[number]
-    x = backward.replayed.between.value(step.sources[0])
-    slope = per_channel(_slope(backward, step, x))
+    slope = per_channel(_slope(backward, backward.steps[number], backward.replayed.enters(number)))
     return lambda part, gradient: slope * gradient
 
 

@@ -76,11 +76,11 @@ def diagnose(
     layers = list(_differences(steps, recording, matched, weights))
     same = layers[-1][1] <= explaining.TOLERANCES[recording.dtype]
     seen, case = _smallest(explaining.findings(steps, recording, matched, arrays, search=not same))
+    of_training = [each for learned in learns for each in learned.findings if not _is_told(each, seen)]
     if seen and same:
         names = ", ".join(dict.fromkeys(each.layer for each in seen))
         notes, seen = [*notes, f"computed in another way, with the same result: {names}"], []
     layers = shown or layers
-    of_training = [each for learned in learns for each in learned.findings if not _is_told(each, seen)]
     return replace(
         found,
         difference=layers[-1][1],
@@ -102,6 +102,7 @@ def recognized(model: Any) -> spec.Network:
             reason = reason or error
             continue
         config = structure.recognize(recording, suspect.arrays())
+        config = config.model_copy(update=structure.numbers_of_norms(recording))
         return spec.build(config, variant_of(config) or config.family)
     raise spec.SpecError(f"{reason}; say with --as what it should be")
 

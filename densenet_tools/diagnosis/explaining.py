@@ -40,7 +40,7 @@ def findings(
     between, tolerance = Between(steps, recording, matched), TOLERANCES[recording.dtype]
     for number in sorted(matched.calls):
         step = steps[number]
-        call, x = with_padding(recording, matched.calls[number], _tried(between, step.sources[0], {}))
+        call, x = with_padding(recording, matched.calls[number], tried(between, step.sources[0]))
         if found := _in_what_it_is_given(between, step.sources[0], x, tolerance, search):
             yield replace(found, layer=found.layer or step.path, own=call.layer)
         y = recording.outputs[matched.calls[number]].astype("float64")
@@ -83,6 +83,15 @@ def as_taken(step: Step, value: np.ndarray) -> np.ndarray:
     return value[:, :, None, None] if value.ndim == 2 else value
 
 
+def tried(between: Between, source: int, trial: Trial | None = None) -> np.ndarray | None:
+    """What is given then; None where the network cannot go on from what the model has."""
+    try:
+        with np.errstate(all="ignore"):
+            return between.value(source, trial)
+    except (ValueError, IndexError):
+        return None
+
+
 def with_padding(recording: Recording, number: int, expected: np.ndarray | None) -> tuple[Call, np.ndarray]:
     """The call and its input; what was put around that before, zeros or nothing of a max pool, is counted to the call.
 
@@ -113,13 +122,13 @@ def _in_what_it_is_given(
     between: Between, source: int, x: np.ndarray, tolerance: float, search: bool
 ) -> Finding | None:
     """`x` is what comes from the step `source` in the model."""
-    expected = _tried(between, source, {})
+    expected = tried(between, source)
     before = departure(expected, x)
     if before <= tolerance:
         between.settle(source)
         return None
     for trial in _trials(between, source) if search else ():
-        after = departure(_tried(between, source, trial), x)
+        after = departure(tried(between, source, trial), x)
         if after <= tolerance:
             between.settle(source, trial)
             causes = tuple(Cause(other.cause, other.text) for other in trial.values())
@@ -160,15 +169,6 @@ def _in_what_it_does(
             return Finding(OPERATION, before, causes, after)
     named = {f"{step.path}.{last}": array for last, array in own.items()}
     return Finding(OPERATION, before, case=Case({"x": x}, named, ((step.path, step.node, ("x",)),), y))
-
-
-def _tried(between: Between, source: int, trial: Trial) -> np.ndarray | None:
-    """What is given then; None where the network cannot go on from what the model has."""
-    try:
-        with np.errstate(all="ignore"):
-            return between.value(source, trial)
-    except (ValueError, IndexError):
-        return None
 
 
 def _trials(between: Between, source: int) -> Iterator[Trial]:

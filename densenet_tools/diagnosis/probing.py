@@ -40,7 +40,7 @@ def weights_for(network: spec.Network, images: np.ndarray, seed: int, dtype: str
         if isinstance(step.node, Conv | Linear):
             _scale(step, ends[0], run, rng, _normalized(steps, number))
         elif isinstance(step.node, BatchNorm):
-            _set_norm(step, ends[0], run, rng)
+            _set_norm(step, ends[0], run, rng, _normalized(steps, number))
         values[number] = apply(step.node, *ends, run=run, path=step.path).astype(dtype).astype("float64")
         for source in step.sources:
             if last[source] == number:
@@ -64,14 +64,18 @@ def _scale(step: Step, x: np.ndarray, run: Pass, rng: np.random.Generator, small
         run.weights[bias] = sign * shift
 
 
-def _set_norm(step: Step, x: np.ndarray, run: Pass, rng: np.random.Generator) -> None:
-    """Statistics near the batch's own, shifts, and scales: some wide, some negative, so that a ReLU hides no side."""
+def _set_norm(step: Step, x: np.ndarray, run: Pass, rng: np.random.Generator, small: float | None) -> None:
+    """Statistics near the batch's own, shifts, and scales: some wide, some negative, so that a ReLU hides no side.
+
+    Where another batch norm comes before any kernel, what is not wide is of about the size `small`.
+    """
     mean, deviation = x.mean(axis=(0, 2, 3)), x.std(axis=(0, 2, 3))
     n = len(mean)
-    scale = rng.uniform(0.5, 1.5, n) * np.where(np.arange(n) % WIDE, 1.0, 6.0) * rng.choice([1, 1, -1], n)
+    wide = np.arange(n) % WIDE == 0
+    size = np.where(wide, 1.0, small or 1.0)
     arrays = {
-        "weight": scale,
-        "bias": rng.normal(0, 0.5, n),
+        "weight": size * rng.uniform(0.5, 1.5, n) * np.where(wide, 6.0, 1.0) * rng.choice([1, 1, -1], n),
+        "bias": size * rng.normal(0, 0.5, n),
         "running_mean": mean + deviation * rng.normal(0, 0.3, n),
         "running_var": deviation**2 * rng.uniform(0.5, 2.0, n),
     }

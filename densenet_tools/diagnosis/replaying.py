@@ -6,30 +6,39 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from densenet_tools.diagnosis.between import Between, Other
-from densenet_tools.diagnosis.explaining import TOLERANCES, as_taken, departure, with_padding
+from densenet_tools.diagnosis.changes import Change, with_changes
+from densenet_tools.diagnosis.explaining import TOLERANCES, as_taken, departure, tried, with_padding
 from densenet_tools.diagnosis.findings import TRAINS, Cause, Finding
-from densenet_tools.diagnosis.layers import computed, settings_of
 from densenet_tools.diagnosis.matching import Matched
 from densenet_tools.diagnosis.operations import Arrays
 from densenet_tools.diagnosis.steps import Step
 from spec.layers import BatchNorm, Dropout
 from spec.recording import INPUT, Call, Recording
 
+BY_BATCH = Change("training", "the batch's statistics", {"statistics": "batch"})
+
 
 @dataclass
 class Replayed:
     """What a training pass showed: values between the layers, and where the model does not do what the network does.
 
-    `masks` has what each dropout multiplied by, `frozen` the batch norms that use running statistics; of the steps in
-    `unlike` nothing can be said, as they compute something else, and behind those in `dropped` is a dropout too many.
+    `masks` has what each dropout multiplied by, `given` what enters layers where it is something else than it should
+    be, `frozen` the batch norms that use running statistics. Of the steps in `unlike` nothing can be said, as they
+    compute something else, and behind those in `dropped` is a dropout too many.
     """
 
     between: Between
     masks: dict[int, np.ndarray] = field(default_factory=dict)
+    given: dict[int, np.ndarray] = field(default_factory=dict)
     frozen: set[int] = field(default_factory=set)
     unlike: set[int] = field(default_factory=set)
     dropped: set[int] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
+
+    def enters(self, number: int) -> np.ndarray:
+        """What a layer is given in the model."""
+        found = self.given.get(number)
+        return self.between.value(self.between.steps[number].sources[0]) if found is None else found
 
 
 def replayed(
@@ -41,11 +50,12 @@ def replayed(
     found.findings += _dropouts(found, recording)
     for number in sorted(matched.calls):
         step, source = steps[number], steps[number].sources[0]
-        expected, places = found.between.value(source), set(found.between.unsure(source))
+        expected, places = tried(found.between, source), set(found.between.unsure(source))
         call, x = with_padding(recording, matched.calls[number], expected)
         if (before := departure(expected, x)) > tolerance:
             found.unlike |= places - set(matched.calls)
             found.between.take(source, x)
+            found.given[number] = as_taken(step, x)
             if not places & found.dropped:
                 found.findings.append(Finding(TRAINS, before, layer=step.path, own=call.layer))
         else:
@@ -61,12 +71,11 @@ def _in_what_it_does(
 ) -> Iterator[Finding]:
     """A batch norm may use its running statistics in training, too."""
     step = found.between.steps[number]
-    settings = settings_of(step.node)
-    norm = isinstance(step.node, BatchNorm)
-    before = departure(computed(step.node, x, own, settings | ({"statistics": "batch"} if norm else {})), y)
+    right = (BY_BATCH,) if isinstance(step.node, BatchNorm) else ()
+    before = departure(with_changes(step.node, right, x, own, y)[0], y)
     if before <= tolerance:
         return
-    after = departure(computed(step.node, x, own, settings), y) if norm else before
+    after = departure(with_changes(step.node, (), x, own, y)[0], y)
     if after > tolerance:
         found.unlike.add(number)
         yield Finding(TRAINS, before, layer=step.path, own=name)

@@ -37,6 +37,13 @@ def recognize(recording: Recording, arrays: Mapping[str, np.ndarray]) -> spec.Ne
     raise spec.SpecError(f"no config describes the model: {_misfit(found, name, layers)}")
 
 
+def numbers_of_norms(recording: Recording) -> dict[str, float]:
+    """Epsilon and decay, as fields of a config, where all batch norms of the model say the same."""
+    norms = [call.settings for call in recording.calls if call.kind == "batch_norm"]
+    said = {name: {round(float(settings[name]), 12) for settings in norms} for name in ("eps", "decay")}
+    return {name: values.pop() for name, values in said.items() if len(values) == 1}
+
+
 def differences(expected: spec.NetworkConfig, found: spec.NetworkConfig) -> list[str]:
     """A sentence for each field that departs, as far as shapes show it, and which variant this is instead."""
     departures = {name: f"{name} {_text(a)} expected, {_text(b)} found" for name, a, b in _departures(expected, found)}

@@ -31,7 +31,7 @@ def compared(
             continue  # it has none, which is told of its weights
         before = {last: weights[f"{step.path}.{last}"] for last in LAST}
         found = {last: training.buffers[name].astype("float64").reshape(-1) for last, name in names.items()}
-        x = replayed.between.value(step.sources[0])
+        x = replayed.enters(number)
         decay = float(np.dtype(update.decay_dtype).type(step.node.decay))
         departs = _departure(found, _after(before, _batch(x, update.unbiased), decay))
         if departs > tolerance:
