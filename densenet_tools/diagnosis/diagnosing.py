@@ -70,6 +70,8 @@ def diagnose(
         put = holdings.assigned(steps, recording, matched, arrays, weights)
     with suspect.holding(put):
         recording, arrays = _up_to_logits(suspect.record(images), steps)[0], suspect.arrays()
+        if recording.dtype in ("float16", "bfloat16"):  # rounded when they were put in
+            weights |= holdings.held(steps, recording, matched, arrays)
         learns = [trained(suspect, network, steps, images, weights)] if training else []
     if optimizer is not None:
         learns.append(stepped(suspect, optimizer, settings or {}, seed))

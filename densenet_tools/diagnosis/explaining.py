@@ -13,7 +13,7 @@ import numpy as np
 from densenet_tools.diagnosis.between import Between, Trial
 from densenet_tools.diagnosis.changes import changes, combined, with_changes
 from densenet_tools.diagnosis.failing import Case
-from densenet_tools.diagnosis.findings import GIVEN, OPERATION, Cause, Finding
+from densenet_tools.diagnosis.findings import GIVEN, HOLDS, OPERATION, Cause, Finding
 from densenet_tools.diagnosis.matching import Matched
 from densenet_tools.diagnosis.operations import Arrays, Sides
 from densenet_tools.diagnosis.preprocessing import of_images
@@ -41,15 +41,23 @@ def findings(
     for number in sorted(matched.calls):
         step = steps[number]
         call, x = with_padding(recording, matched.calls[number], tried(between, step.sources[0]))
-        if found := _in_what_it_is_given(between, step.sources[0], x, tolerance, search):
-            yield replace(found, layer=found.layer or step.path, own=call.layer)
         y = recording.outputs[matched.calls[number]].astype("float64")
         own = {last: arrays[name].astype("float64") for last, name in call.parameters.items() if name in arrays}
+        if not np.isfinite(y).all():
+            if np.isfinite(x).all():  # else it comes from before
+                yield replace(_not_finite(own), layer=step.path, own=call.layer)
+            continue
+        if found := _in_what_it_is_given(between, step.sources[0], x, tolerance, search):
+            runs = () if found.causes else tuple(_run_before(recording, matched, matched.calls[number]))
+            yield replace(found, layer=found.layer or step.path, own=call.layer, runs=runs)
         if found := _in_what_it_does(step, call, x, own, y, tolerance, search):
             yield replace(found, layer=step.path, own=call.layer)
     logits = recording.value(recording.output).astype("float64")
+    if not np.isfinite(logits).all():
+        return
     if found := _in_what_it_is_given(between, len(steps) - 1, logits, tolerance, search):
-        yield replace(found, layer=found.layer or OUTPUT)
+        runs = () if found.causes else tuple(_run_before(recording, matched, recording.output, inclusive=True))
+        yield replace(found, layer=found.layer or OUTPUT, runs=runs)
 
 
 def departure(expected: np.ndarray | None, found: np.ndarray) -> float:
@@ -60,6 +68,15 @@ def departure(expected: np.ndarray | None, found: np.ndarray) -> float:
         found = found.reshape(expected.shape)  # axes of length 1
     relative = difference(found, expected)[1]
     return relative if np.isfinite(relative) else float("inf")
+
+
+def _not_finite(own: Arrays) -> Finding:
+    """A layer that makes what is no number, or infinite, of numbers."""
+    counts = {last: int((~np.isfinite(array)).sum()) for last, array in own.items()}
+    texts = [f"{count} of {own[last].size} values of {last} are not finite" for last, count in counts.items() if count]
+    texts += ["running_var is negative"] if (own.get("running_var", np.zeros(1)) < 0).any() else []
+    causes = tuple(Cause("not_finite", text) for text in texts)
+    return Finding(HOLDS, float("inf"), causes, 0.0 if causes else None)
 
 
 def dropped(expected: np.ndarray | None, x: np.ndarray) -> float | None:
@@ -140,6 +157,18 @@ def _in_what_it_is_given(
     if rate := dropped(expected, x):
         return Finding(GIVEN, before, (Cause("dropout", f"dropout of {rate:.2g} is active"),), 0.0)
     return Finding(GIVEN, before, case=case)
+
+
+def _run_before(recording: Recording, matched: Matched, number: int, inclusive: bool = False) -> list[str]:
+    """What the model runs between the layers before and a call, in order."""
+    layers, seen, ahead = set(matched.calls.values()), set[int](), [number] if inclusive else []
+    ahead += [] if inclusive else list(recording.calls[number].inputs[:1])
+    while ahead:
+        each = ahead.pop()
+        if each >= 0 and each not in layers | seen:
+            seen.add(each)
+            ahead += recording.calls[each].inputs
+    return list(dict.fromkeys(recording.calls[each].text for each in sorted(seen)))
 
 
 def _placed(between: Between, source: int, trial: Trial, found: Finding) -> Finding:

@@ -33,4 +33,5 @@ class Finding:
     layer: str = ""
     own: str = ""
     lines: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
     case: Case | None = field(default=None, repr=False, compare=False)

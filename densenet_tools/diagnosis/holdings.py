@@ -13,6 +13,7 @@ from densenet_tools.parity.differences import difference
 from spec.recording import Recording
 
 TOLERANCE = 1e-6  # of arrays that went through a file of another precision than the model's
+ONES = ("weight", "running_var")  # are one where they do nothing, all others zero
 Arrays = dict[str, np.ndarray]
 
 
@@ -62,13 +63,22 @@ def taken(
 ) -> spec.Weights:
     """The model's own arrays under canonical names; where it has none, what does nothing."""
     found = {}
+    for number in matched.calls:
+        for last, shape in steps[number].node.parameter_shapes().items():
+            found[f"{steps[number].path}.{last}"] = np.ones(shape) if last in ONES else np.zeros(shape)
+    return found | held(steps, recording, matched, arrays)
+
+
+def held(
+    steps: Sequence[Step], recording: Recording, matched: Matched, arrays: Mapping[str, np.ndarray]
+) -> spec.Weights:
+    """The model's own arrays under canonical names, as far as it has them."""
+    found = {}
     for number, call_number in matched.calls.items():
         parameters = recording.calls[call_number].parameters
         for last, shape in steps[number].node.parameter_shapes().items():
-            neutral = np.ones(shape) if last in ("weight", "running_var") else np.zeros(shape)
-            found[f"{steps[number].path}.{last}"] = (
-                arrays[parameters[last]].reshape(shape) if parameters.get(last) in arrays else neutral
-            )
+            if parameters.get(last) in arrays:
+                found[f"{steps[number].path}.{last}"] = arrays[parameters[last]].reshape(shape)
     return found
 
 

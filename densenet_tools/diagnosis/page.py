@@ -85,7 +85,8 @@ def _findings(groups: Sequence[Sequence[Finding]]) -> str:
 def _group(number: int, group: Sequence[Finding]) -> str:
     first = group[0]
     place = "optimizer" if first.where == STEP else "layer"
-    causes = "; ".join(cause.text for cause in first.causes) or "nothing that was tried explains it"
+    there = f"; the model runs {', '.join(first.runs)} there" if first.runs else ""
+    causes = "; ".join(cause.text for cause in first.causes) or f"nothing that was tried explains it{there}"
     text = f"{_sample(bool(first.causes))} {number} {escaped(causes)} <small>in what the {place} {first.where}</small>"
     return f'<tbody><tr><th colspan="{len(HEAD)}">{text}</th></tr>{"".join(map(_row, group))}</tbody>'
 

@@ -13,6 +13,7 @@ from densenet_tools.diagnosis.verdict import Diagnosis
 FRAMEWORKS = {"torch": "PyTorch", "mxnet": "Gluon", "keras": "Keras"}
 FORMAT = "densenet-diagnosis/1"  # changes when a field of the JSON changes its meaning or goes
 PLACES = {TRAINS: "{}, in training", BACKWARD: "{}, backward", UPDATE: "{}, running statistics", STEP: "optimizer step"}
+RUNS = 8  # operations that are named
 SHOWN = 20  # groups of findings; what comes after is counted
 
 
@@ -79,7 +80,8 @@ def _group(group: list[Finding]) -> Iterator[str]:
     place = PLACES.get(first.where, "{}").format(place)
     before = max(each.before for each in group)
     if not first.causes:
-        yield f"{place}: differs by {amount(before)}, which nothing that was tried explains"
+        there = f"; the model runs {', '.join(first.runs[:RUNS])} there" if first.runs else ""
+        yield f"{place}: differs by {amount(before)}, which nothing that was tried explains{there}"
         return
     text = "; ".join(cause.text for cause in first.causes)
     after = max(each.after or 0.0 for each in group)

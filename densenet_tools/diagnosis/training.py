@@ -8,7 +8,7 @@ import numpy as np
 
 import spec
 from densenet_tools.diagnosis import backward, mending, optimizing, updates
-from densenet_tools.diagnosis.findings import Finding
+from densenet_tools.diagnosis.findings import TRAINS, Cause, Finding
 from densenet_tools.diagnosis.matching import match
 from densenet_tools.diagnosis.replaying import replayed
 from densenet_tools.diagnosis.steps import Step
@@ -30,6 +30,10 @@ def trained(
     """A training pass of the model, which holds `weights`, by canonical names."""
     training = suspect.record_training(images, np.arange(len(images)) % (network.num_classes or 1))
     matched = match(steps, training.recording, suspect.arrays())
+    for number in sorted(matched.calls):
+        if not np.isfinite(training.recording.outputs[matched.calls[number]]).all():
+            cause = Cause("not_finite", "its output is not finite")
+            return Trained((Finding(TRAINS, float("inf"), (cause,), 0.0, steps[number].path),), {})
     exact = {name: array.astype("float64") for name, array in weights.items()}
     replay = replayed(steps, training.recording, matched, exact)
     gradients, most = backward.compared(training, matched, replay, exact)

@@ -177,3 +177,27 @@ def test_another_way_to_the_same_result_is_no_fault():
     found = diagnose(model, NETWORK)
     assert found.agrees, to_text(found)
     assert found.notes[0].startswith("computed in another way, with the same result: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("features.denseblock1.denselayer2.conv1.weight", np.nan, "160 of 160 values of weight are not finite"),
+        ("features.norm5.running_var", -1.0, "running_var is negative"),
+    ],
+)
+def test_what_is_no_number_is_told_where_it_comes_from_and_once(name, value, said):
+    model = require("torch").build(NETWORK)
+    model.state_dict()[name].fill_(value)
+    found = diagnose(model, NETWORK, use="own", training=True)
+    assert [(each.layer, each.causes[0].text) for each in found.findings] == [(name.rpartition(".")[0], said)]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_model_of_low_precision_departs_in_nothing(dtype):
+    backend = require("torch")
+    import torch
+
+    found = diagnose(backend.build(NETWORK).to(getattr(torch, dtype)), NETWORK, training=True)
+    assert found.agrees, to_text(found)
+    assert found.dtype == dtype

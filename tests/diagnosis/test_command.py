@@ -119,6 +119,7 @@ def test_what_nothing_explains_is_written_with_a_script_that_shows_it(place, cap
     status, out, err = run(capsys, "diagnose", "suspects.py:strange", "--as", NETWORK)
     assert (status, err) == (1, "")
     assert "before features.denseblock2.denselayer1.conv2: differs by " in out
+    assert "which nothing that was tried explains; the model runs nn.ReLU there" in out
     assert out.splitlines()[-1] == "written: failing.npz and failing.py, which shows it"
     shown = subprocess.run([sys.executable, "failing.py"], capture_output=True, text=True, check=True)
     assert float(shown.stdout.split()[-1]) == pytest.approx(0.1, rel=1e-2)  # the most of 0.1 sin(3 x)

@@ -178,6 +178,18 @@ def test_dropout_has_another_rate(rate, text, torch):
     assert said(model, small(block_config=[1], dropout=0.25)).startswith(start)
 
 
+def test_what_inference_shows_is_told_once(torch, model):
+    """Images that the model normalizes, a softmax at its end, a pool in two parts: gradients are right all the same."""
+    replaced(model, "features.conv0", lambda _, forward: lambda x: forward(2 * x + 1))
+    replaced(model, "classifier", lambda _, forward: lambda x: forward(x).softmax(1))
+    model.features.transition1.pool = torch.nn.Sequential(torch.nn.AvgPool2d(2, 1), torch.nn.MaxPool2d(1, 2))
+    text = to_text(diagnose(model, NETWORK, training=True))
+    assert text.splitlines()[1].strip().startswith("before features.conv0: images normalized by mean (-0.5,")
+    assert "backward" not in text
+    assert "running statistics" not in text
+    assert "in training" not in text
+
+
 class Decoupled:
     """Decay as of AdamW, in front of a descent."""
 
