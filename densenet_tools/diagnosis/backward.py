@@ -135,7 +135,7 @@ class Backward:
             if number in self.matched.calls
             else map(self.replayed.between.value, step.sources)
         )
-        return pullback(step.node, gradient, *ends, run=run, path=step.path)
+        return pullback(self.replayed.node(number), gradient, *ends, run=run, path=step.path)
 
 
 def compared(
@@ -287,7 +287,7 @@ def _before_cancelling(backward: Backward, edge: Edge) -> float:
         return 0.0
     if edge not in backward.magnitudes:
         x = backward.replayed.enters(user) if norm else backward.replayed.between.value(step.sources[0])
-        magnitude = per_channel(_slope(backward, step, x)) * gradient if norm else np.abs(gradient * x).sum(axis=(2, 3))
+        magnitude = per_channel(_slope(backward, user, x)) * gradient if norm else np.abs(gradient * x).sum(axis=(2, 3))
         backward.magnitudes[edge] = float(np.abs(magnitude).max())
     return backward.magnitudes[edge]
 
@@ -337,13 +337,14 @@ def _rank(backward: Backward, edge: Edge) -> int:
 
 def _through_constants(backward: Backward, number: int) -> Change:
     """A batch norm's gradient where mean and variance count as constants."""
-    slope = per_channel(_slope(backward, backward.steps[number], backward.replayed.enters(number)))
+    slope = per_channel(_slope(backward, number, backward.replayed.enters(number)))
     return lambda part, gradient: slope * gradient
 
 
-def _slope(backward: Backward, step: Step, x: np.ndarray) -> np.ndarray:
+def _slope(backward: Backward, number: int, x: np.ndarray) -> np.ndarray:
     """What a batch norm multiplies each channel by."""
-    return np.asarray(backward.weights[f"{step.path}.weight"] / np.sqrt(x.var(axis=(0, 2, 3)) + vars(step.node)["eps"]))
+    variance = x.var(axis=(0, 2, 3)) + vars(backward.replayed.node(number))["eps"]
+    return np.asarray(backward.weights[f"{backward.steps[number].path}.weight"] / np.sqrt(variance))
 
 
 def _as_it_is(backward: Backward, number: int) -> Change:

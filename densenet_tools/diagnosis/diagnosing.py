@@ -208,17 +208,25 @@ def _is_told(found: Finding, before: Sequence[Finding]) -> bool:
     return found.where == TRAINS and found.layer in {each.layer for each in before}
 
 
-def _exchanged(found: list[Finding]) -> Iterator[Finding]:
-    """A ReLU more before a batch norm and one less behind it are one fault."""
-    while found:
-        first, *found = found
-        keys = [[cause.key for cause in each.causes] for each in (first, *found[:1])]
-        if first.where == GIVEN and keys == [["relu_more"], ["relu_missing"]]:
-            behind, *found = found
+def _exchanged(found: Sequence[Finding]) -> Iterator[Finding]:
+    """A ReLU more before a batch norm and one less behind it are one fault, whatever the norm's own is."""
+    behind = {}
+    for i, first in enumerate(found):
+        rest = [each for each in found[i + 1 : i + 3] if each.layer != first.layer]
+        if _is(first, "relu_more") and rest and _is(rest[0], "relu_missing"):
+            behind[id(first)] = rest[0]
+    for each in found:
+        if id(each) in behind:
             cause = Cause("norm_relu", "the ReLU comes before the batch norm, not behind it")
-            yield replace(first, causes=(cause,), after=max(first.after or 0.0, behind.after or 0.0))
-        else:
-            yield first
+            after = max(each.after or 0.0, behind[id(each)].after or 0.0)
+            yield replace(each, causes=(cause,), after=after)
+        elif not any(each is other for other in behind.values()):
+            yield each
+
+
+def _is(found: Finding, key: str) -> bool:
+    """Whether it is this fault, and no other besides, in what a layer is given."""
+    return found.where == GIVEN and [cause.key for cause in found.causes] == [key]
 
 
 def _mended(steps: Sequence[Step], framework: str, found: Iterable[Finding]) -> Iterator[Finding]:

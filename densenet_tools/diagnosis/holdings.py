@@ -6,7 +6,7 @@ import numpy as np
 
 import spec
 from densenet_tools.diagnosis.findings import HOLDS, Cause, Finding
-from densenet_tools.diagnosis.layers import KERNELS, MATRICES
+from densenet_tools.diagnosis.layers import AS_IT_IS, KERNELS, MATRICES
 from densenet_tools.diagnosis.matching import Matched
 from densenet_tools.diagnosis.steps import Step
 from densenet_tools.parity.differences import difference
@@ -105,7 +105,8 @@ def _of_array(
 ) -> tuple[Cause | None, float]:
     if own is None:
         return Cause("absent", f"the layer has no {last}"), 0.0
-    for name, transform in ({4: KERNELS, 2: MATRICES}.get(own.ndim) or {}).items():
+    transforms = {4: KERNELS, 2: MATRICES}.get(own.ndim, {AS_IT_IS: lambda array: array})
+    for name, transform in transforms.items():
         found = transform(right)
         if found.shape == own.shape and _relative(own, found) <= TOLERANCE:
             return Cause(f"{'kernel' if own.ndim == 4 else 'matrix'} {name}", f"{last} {name}"), 0.0
@@ -114,8 +115,10 @@ def _of_array(
     if np.ptp(own) == 0:
         return Cause("not_loaded", f"{last} not loaded: it is all {own.flat[0] + 0.0:g}"), 0.0
     for other, array in weights.items():
-        if array.shape == own.shape and _relative(own, array.astype("float64")) <= TOLERANCE:
-            return Cause("neighbour", f"{last} is that of {other.rpartition('.')[0]}"), 0.0
+        for name, transform in transforms.items() if array.shape == own.shape else ():
+            if _relative(own, transform(array.astype("float64"))) <= TOLERANCE:
+                also = "" if name == AS_IT_IS else f", {name}"
+                return Cause("neighbour", f"{last} is that of {other.rpartition('.')[0]}{also}"), 0.0
     if last == "running_var":
         for text, found in (("its root", np.sqrt(right)), ("its inverse", 1 / right), ("its square", right**2)):
             if _relative(own, found) <= TOLERANCE:

@@ -12,8 +12,9 @@ from spec.layers import AvgPool, BatchNorm, Conv, GlobalAvgPool, Linear, MaxPool
 from spec.tree import Node
 
 Settings = dict[str, Any]
+AS_IT_IS = "as it is"
 KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "as it is": lambda kernel: kernel,
+    AS_IT_IS: lambda kernel: kernel,
     "flipped": lambda kernel: kernel[:, :, ::-1, ::-1],
     "height and width exchanged": lambda kernel: kernel.swapaxes(2, 3),
     "flipped, height and width exchanged": lambda kernel: kernel.swapaxes(2, 3)[:, :, ::-1, ::-1],
@@ -26,7 +27,7 @@ KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "axes (out, in, h, w) read as (h, w, in, out)": lambda kernel: _written(kernel, (2, 3, 1, 0)),
 }
 MATRICES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "as it is": lambda matrix: matrix,
+    AS_IT_IS: lambda matrix: matrix,
     "transposed": lambda matrix: matrix.T if matrix.shape[0] == matrix.shape[1] else matrix.T.reshape(matrix.shape),
     "(in, out) read as (out, in)": lambda matrix: _reread(matrix, (1, 0)),
     "(out, in) read as (in, out)": lambda matrix: _written(matrix, (1, 0)),
@@ -50,7 +51,7 @@ def computed(node: Node, x: np.ndarray, own: Arrays, settings: Settings) -> np.n
 def _(node: Conv) -> Settings:
     one, p = (1, 1), node.padding
     windows = {"stride": (node.stride, node.stride), "padding": ((p, p), (p, p)), "dilation": one, "groups": 1}
-    return {**windows, "kernel": "as it is", "bias": node.bias}
+    return {**windows, "kernel": AS_IT_IS, "bias": node.bias}
 
 
 @computed.register
@@ -79,7 +80,7 @@ def _(node: BatchNorm, x: np.ndarray, own: Arrays, settings: Settings) -> np.nda
 
 @settings_of.register
 def _(node: Linear) -> Settings:
-    return {"kernel": "as it is", "bias": node.bias}
+    return {"kernel": AS_IT_IS, "bias": node.bias}
 
 
 @computed.register

@@ -1,12 +1,12 @@
 """A training pass of a model beside the network's: batch norms by the batch, dropout with the model's own masks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from densenet_tools.diagnosis.between import Between, Other
-from densenet_tools.diagnosis.changes import Change, with_changes
+from densenet_tools.diagnosis.changes import SOLVED, Change, with_changes
 from densenet_tools.diagnosis.explaining import TOLERANCES, as_taken, departure, tried, with_padding
 from densenet_tools.diagnosis.findings import TRAINS, Cause, Finding
 from densenet_tools.diagnosis.matching import Matched
@@ -14,26 +14,33 @@ from densenet_tools.diagnosis.operations import Arrays
 from densenet_tools.diagnosis.steps import Step
 from spec.layers import BatchNorm, Dropout
 from spec.recording import INPUT, Call, Recording
+from spec.tree import Node
 
 BY_BATCH = Change("training", "the batch's statistics", {"statistics": "batch"})
+OTHER_EPS = Change("eps", "eps {eps:.4g}", {"eps": SOLVED})
 
 
 @dataclass
 class Replayed:
     """What a training pass showed: values between the layers, and where the model does not do what the network does.
 
-    `masks` has what each dropout multiplied by, `given` what enters layers where it is something else than it should
-    be, `frozen` the batch norms that use running statistics. Of the steps in `unlike` nothing can be said, as they
-    compute something else, and behind those in `dropped` is a dropout too many.
+    `nodes` has batch norms with the model's epsilon, `masks` what each dropout multiplied by, `given` what enters a layer
+    where it is something else than it should be, `frozen` the batch norms that use running statistics. Of the steps in
+    `unlike` nothing can be said, as they compute something else; behind those in `dropped` is a dropout too many.
     """
 
     between: Between
+    nodes: dict[int, Node] = field(default_factory=dict)
     masks: dict[int, np.ndarray] = field(default_factory=dict)
     given: dict[int, np.ndarray] = field(default_factory=dict)
     frozen: set[int] = field(default_factory=set)
     unlike: set[int] = field(default_factory=set)
     dropped: set[int] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
+
+    def node(self, number: int) -> Node:
+        """What a step is in the model."""
+        return self.nodes.get(number, self.between.steps[number].node)
 
     def enters(self, number: int) -> np.ndarray:
         """What a layer is given in the model."""
@@ -69,12 +76,17 @@ def replayed(
 def _in_what_it_does(
     found: Replayed, number: int, x: np.ndarray, own: Arrays, y: np.ndarray, tolerance: float, name: str
 ) -> Iterator[Finding]:
-    """A batch norm may use its running statistics in training, too."""
+    """A batch norm may have another epsilon, or use its running statistics in training, too."""
     step = found.between.steps[number]
     right = (BY_BATCH,) if isinstance(step.node, BatchNorm) else ()
     before = departure(with_changes(step.node, right, x, own, y)[0], y)
     if before <= tolerance:
         return
+    if right:
+        value, settings = with_changes(step.node, (BY_BATCH, OTHER_EPS), x, own, y)
+        if departure(value, y) <= tolerance:  # which inference shows
+            found.nodes[number] = replace(step.node, eps=settings["eps"])  # type: ignore[type-var]
+            return
     after = departure(with_changes(step.node, (), x, own, y)[0], y)
     if after > tolerance:
         found.unlike.add(number)

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import spec
+from densenet_tools.backends import chosen_by_keras
 from densenet_tools.diagnosis import diagnose, to_text
-from tests.diagnosis.test_diagnose import SAID
+from tests.diagnosis import test_diagnose, test_training
 from tests.support import require
 from tests.test_controls import MUTANTS, NETWORK
 
-COUNT, SHARE = 45, 0.95
+COUNT, SHARE = 60, 0.95
+SAID = test_diagnose.SAID | test_training.SAID
 # Faults of one network that leave its structure as it is, so that two of them can be planted together.
 STRUCTURAL = ("compression rounded up", "convolution biased")
 SINGLE = [
@@ -21,10 +23,13 @@ SINGLE = [
     for name in SAID
     if MUTANTS[name].network is NETWORK and "squeeze-and-excitation" not in name and name not in STRUCTURAL
 ]
-SAME_PLACE = [  # the second would undo the first, or is the same fault in other words
+SAME_PLACE = [  # the second would undo the first, or is the same fault in other words, or both are told as one
     {"epsilon 1e-3", "epsilon 1.001e-5"},
     {"epsilon of dense layers", "epsilon 1e-3"},
     {"stem padded SAME", "stem padding 2"},
+    {"stem padded SAME", "stem stride 3"},
+    {"kernel flipped", "weights of neighbours exchanged"},
+    {"concatenation swapped", "skip connection detached"},
 ]
 
 
@@ -49,7 +54,9 @@ def told(pair: tuple[str, str], name: str) -> str:
         if mutant.weights:
             mutant.weights(spoiled)
     backend.load_weights(model, {name: np.ascontiguousarray(array) for name, array in spoiled.items()})
-    return to_text(diagnose(model, NETWORK, right))
+    if any(mutant.gradients for mutant in mutants):
+        backend.freeze(model, ["features.norm0.bias"])
+    return to_text(diagnose(model, NETWORK, right, training=name != "keras" or chosen_by_keras() != "jax"))
 
 
 def key(fault: str) -> str:
