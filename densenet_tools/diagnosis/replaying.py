@@ -24,9 +24,10 @@ OTHER_EPS = Change("eps", "eps {eps:.4g}", {"eps": SOLVED})
 class Replayed:
     """What a training pass showed: values between the layers, and where the model does not do what the network does.
 
-    `nodes` has batch norms with the model's epsilon, `masks` what each dropout multiplied by, `given` what enters a layer
-    where it is something else than it should be, `frozen` the batch norms that use running statistics. Of the steps in
-    `unlike` nothing can be said, as they compute something else; behind those in `dropped` is a dropout too many.
+    `nodes` has batch norms with the model's epsilon, `masks` what each dropout multiplied by, `given` what layers are
+    given where it is something else than it should be, `frozen` the batch norms that use running statistics. Of the
+    steps in `unlike` nothing can be said, as they compute something else; behind those in `dropped` is a dropout too
+    many.
     """
 
     between: Between

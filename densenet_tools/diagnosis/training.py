@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 import spec
-from densenet_tools.diagnosis import backward, mending, optimizing, updates
+from densenet_tools.diagnosis import arriving, mending, optimizing, parameters, updates
+from densenet_tools.diagnosis.backward import Backward
 from densenet_tools.diagnosis.findings import TRAINS, Cause, Finding
 from densenet_tools.diagnosis.matching import match
 from densenet_tools.diagnosis.replaying import replayed
@@ -36,7 +37,7 @@ def trained(
             return Trained((Finding(TRAINS, float("inf"), (cause,), 0.0, steps[number].path),), {})
     exact = {name: array.astype("float64") for name, array in weights.items()}
     replay = replayed(steps, training.recording, matched, exact)
-    gradients, most = backward.compared(training, matched, replay, exact)
+    gradients, most = _gradients(Backward(training, matched, replay, exact))
     statistics, moved = updates.compared(training, matched, replay, exact, suspect.running_update)
     differences = {"gradients": most, "running statistics": moved}
     return Trained((*replay.findings, *gradients, *statistics), differences)
@@ -49,8 +50,8 @@ def stepped(suspect: Suspect, optimizer: Any, expected: Mapping[str, float | boo
     with suspect.holding(weights):
         gradients = optimizing.gradients_for(weights, seed)
         after = suspect.descend(optimizer, gradients, optimizing.FACTOR)
-    parameters = {name: weights[name] for name in after[0]}
-    findings, descent, error = optimizing.compared(parameters, gradients, after, expected)
+    trained = {name: weights[name] for name in after[0]}
+    findings, descent, error = optimizing.compared(trained, gradients, after, expected)
     if descent is None:
         return Trained(tuple(findings), {})
     settings = {name: optimizing.number(name, getattr(descent, name)) for name in optimizing.SETTINGS}
@@ -62,3 +63,13 @@ def stepped(suspect: Suspect, optimizer: Any, expected: Mapping[str, float | boo
         {"optimizer step": error},
         (f"the optimizer has {told}",),
     )
+
+
+def _gradients(backward: Backward) -> tuple[list[Finding], float]:
+    """What departs, from the output back to the images, and by how much at most."""
+    found, most = [], 0.0
+    for number in sorted(backward.matched.calls, reverse=True):
+        for departs, finding in (*arriving.findings(backward, number), *parameters.findings(backward, number)):
+            most = max(most, departs)
+            found += [finding] if finding else []
+    return found, most
