@@ -19,7 +19,7 @@ LONG_ON_JAX := vgg or densenet1 or densenet2 or densenet40 or densenet_d2l or al
 	or test_builders or test_tolerance or test_examples or test_docs \
 	or test_diagnose or our_own_networks_are_what_they_compute
 
-.PHONY: demo test test-slow test-keras-torch test-keras-jax parity mutation check format clean
+.PHONY: demo test test-slow test-keras-torch test-keras-jax parity package mutation check format clean
 
 demo: $(STAMP)
 	$(BIN)/densenet parity $(DEMO)
@@ -43,6 +43,10 @@ parity: $(JAX_STAMP)
 	$(JAX_BIN)/densenet parity --all --layers --gradients --dtype float64 --json parity.json --html parity.html
 	$(JAX_BIN)/densenet parity $(DEMO) --executors --dtype float64 --json executors.json --html executors.html
 
+# The wheel and the sdist, in dist/, and whether they work where one framework is all there is.
+package: $(STAMP)
+	sh package.sh $(VENV)
+
 # A sample of all small changes to the code, and which of them the tests notice: as mutation.md.
 mutation: $(STAMP)
 	$(BIN)/python -m tests.mutation.run --seed $(SEED) --count $(COUNT) --jobs $(JOBS) $(if $(FOLDER),--folder $(FOLDER))
@@ -58,7 +62,7 @@ format: $(STAMP)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(JAX_VENV)
+	rm -rf $(VENV) $(JAX_VENV) dist .package
 
 # The stamp is newer than what decides about the environment: the environment is up to date.
 $(STAMP): EXTRAS := all,dev

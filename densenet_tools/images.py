@@ -30,29 +30,27 @@ def prepare(path: Path, preprocessing: spec.Preprocessing) -> np.ndarray:
 def load(
     paths: Sequence[Path], count: int, shape: tuple[int, ...], preprocessing: spec.Preprocessing | None = None
 ) -> np.ndarray:
-    """`count` images (N, C, H, W) in float64, taken from the photographs in turn.
+    """`count` images (N, C, H, W) in float64, taken from the photographs in turn; without any, from one that is drawn.
 
     The first crop of each photograph is central, later ones are shifted and mirrored, always in the
     same way. One channel means gray; beyond three, red, green and blue repeat. Values are dithered by up to
     half a gray level, always alike: photographs have patches of equal values, and a max pool over equal
     values has no one gradient. Colors are scaled as `preprocessing` says, else as is done for ImageNet.
     """
-    photographs = [_open(path) for path in paths]
-    crops = [_crop(photographs[i % len(paths)], i // len(paths), shape[1:]) for i in range(count)]
+    photographs = [_open(path) for path in paths] or [_drawn()]
+    n = len(photographs)
+    crops = [_crop(photographs[i % n], i // n, shape[1:]) for i in range(count)]
     own = preprocessing or IMAGENET
     images = normalize(stack(crops, shape[0]), own, shape[0])
     return images + np.random.default_rng(0).uniform(-0.5, 0.5, images.shape) * own.scale / np.mean(own.std)
 
 
-def sample() -> Path:
-    """The photograph that ships inside matplotlib."""
+def samples() -> list[Path]:
+    """The photograph that ships inside matplotlib; none where that is not installed, and `load` draws one."""
     package = find_spec("matplotlib")
     if package is None or package.origin is None:
-        raise spec.SpecError(
-            "the default photograph is one that ships inside matplotlib, which is not installed: "
-            "pip install 'densenet-reference[plot]', or name your own with --images"
-        )
-    return Path(package.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+        return []
+    return [Path(package.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"]
 
 
 def decode(path: Path) -> Image.Image:
@@ -153,6 +151,14 @@ def _in_8_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I;16"):
         return image
     return Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))
+
+
+def _drawn() -> Image.Image:
+    """Soft shapes of all colors under fine noise, always the same."""
+    rng = np.random.default_rng(0)
+    soft = Image.fromarray(rng.integers(0, 256, (9, 8, 3), "uint8")).resize((512, 576), Image.Resampling.BICUBIC)
+    noise = rng.normal(0, 12, (576, 512, 3))
+    return Image.fromarray(np.clip(np.asarray(soft) + noise, 0, 255).astype("uint8"))
 
 
 def _crop(photograph: Image.Image, index: int, size: tuple[int, ...]) -> Image.Image:

@@ -32,7 +32,7 @@ def require(name: str) -> Backend:
 
 def photographs(shape: tuple[int, ...], count: int = 2) -> np.ndarray:
     """Crops of the photograph that ships with matplotlib: (N, C, H, W)."""
-    return images.load([images.sample()], count, shape)
+    return images.load(images.samples(), count, shape)
 
 
 def verdict(network: spec.Network, name: str, batch: np.ndarray, *arguments, **options) -> Verdict:

@@ -55,6 +55,19 @@ def test_list_as_json(run):
     assert listed["densenet161"]["parameters"] == listed["densenet161"]["published"][0]["parameters"] == 28_681_000
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("densenet_d2l", "--set", "num_classes=5", "growth_rate=8"),
+        ("--set", "num_classes=5", "growth_rate=8", "densenet_d2l"),
+        ("--set", "num_classes=5", "--set", "growth_rate=8", "--", "densenet_d2l"),
+        ("--set=num_classes=5", "densenet_d2l", "--set", "growth_rate=8"),
+    ],
+)
+def test_one_set_takes_several_fields(run, argv):
+    assert run("show", *argv)[:2] == run("show", "densenet_d2l", "--set", "num_classes=5", "--set", "growth_rate=8")[:2]
+
+
 def test_show_has_every_layer_and_the_totals(run):
     status, out, _ = run("show", "densenet121", "--input", "3x224x224")
     assert status == 0
@@ -347,13 +360,17 @@ def test_a_missing_backend_is_named_with_what_installs_it(run, config, monkeypat
     assert "mxnet" not in out
 
 
-def test_without_matplotlib_the_message_says_what_to_do(run, config, monkeypatch):
+def test_without_matplotlib_a_picture_is_drawn(run, config, monkeypatch, tmp_path):
     from densenet_tools import images
 
+    photograph = images.load(images.samples(), 2, (3, 16, 16))
     monkeypatch.setattr(images, "find_spec", lambda name: None)
-    status, _, err = run("parity", config)
-    assert status == 2
-    assert "pip install 'densenet-reference[plot]', or name your own with --images" in err
+    drawn = images.load(images.samples(), 2, (3, 16, 16))
+    assert not np.allclose(drawn, photograph)
+    assert drawn.std(axis=(0, 2, 3)).min() > 0.3
+    assert (drawn == images.load(images.samples(), 2, (3, 16, 16))).all()
+    assert run("parity", config, "--backends", "numpy", "--json", str(tmp_path / "found.json"))[0] == 0
+    assert json.loads((tmp_path / "found.json").read_text())["photographs"] == ["a drawn picture"]
 
 
 COMMANDS = [name for name in app if not name.startswith("-")]

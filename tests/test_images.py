@@ -37,7 +37,7 @@ def test_every_second_crop_is_mirrored_and_all_differ(photograph):
     batch = images.load([photograph], 4, (3, 32, 32))
     left_is_red = batch[:, 0, 0, 0] > 0
     assert left_is_red.tolist() == [True, False, True, False]
-    assert len({image.tobytes() for image in images.load([images.sample()], 6, (3, 32, 32))}) == 6
+    assert len({image.tobytes() for image in images.load(images.samples(), 6, (3, 32, 32))}) == 6
     assert (images.load([photograph], 4, (3, 32, 32)) == batch).all()
 
 
@@ -57,7 +57,7 @@ def test_any_number_of_channels(photograph, channels):
 
 
 def test_the_sample_is_a_photograph():
-    (image,) = images.load([images.sample()], 1, (3, 224, 224))
+    (image,) = images.load(images.samples(), 1, (3, 224, 224))
     assert image.std() > 0.5
 
 

@@ -19,7 +19,7 @@ PEERS = ["densenet121", "densenet169", "densenet201"]
 
 @pytest.fixture(scope="module")
 def photograph() -> np.ndarray:
-    return images.load([images.sample()], 1, (3, 224, 224)).astype(np.float32)
+    return images.load(images.samples(), 1, (3, 224, 224)).astype(np.float32)
 
 
 def weights_of(name: str, dtype: type[np.floating]) -> spec.Weights:
@@ -83,6 +83,6 @@ def test_the_model_zoo_of_mxnet_agrees_at_224_pixels_only(name, photograph):
     found = theirs(mx.nd.array(photograph)).asnumpy()
     assert difference(found, expected(name, photograph, np.float32))[1] <= OUTPUTS["float32"]
 
-    larger = images.load([images.sample()], 1, (3, 256, 256)).astype(np.float32)
+    larger = images.load(images.samples(), 1, (3, 256, 256)).astype(np.float32)
     found = theirs(mx.nd.array(larger)).asnumpy()
     assert difference(found, densenet_mxnet.predict(ours, larger))[1] > 0.01

@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError
 
 import spec
 from densenet_tools.commands import (
+    arguments,
     compare,
     diagnose,
     evaluate,
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = warnings.showwarning
     try:
         warnings.showwarning = _warned(shown)
+        argv = arguments.spread(sys.argv[1:] if argv is None else argv)
         status = app(argv, exit_on_error=False, print_error=False, result_action="return_value") or 0
         sys.stdout.flush()
         return status

@@ -14,7 +14,7 @@ from densenet_tools import backends
 Set = Annotated[
     list[str] | None,
     Parameter(
-        name="--set", negative="", help="Override a field: FIELD=VALUE, such as num_classes=10 or stem.padding=1."
+        name="--set", negative="", help="Override fields: FIELD=VALUE ..., such as --set num_classes=10 stem.padding=1."
     ),
 ]
 Input = Annotated[str | None, Parameter(help="Input shape CxHxW, such as 3x224x224; default: the published one.")]
@@ -27,6 +27,17 @@ Backends = Annotated[
 ]
 JsonFile = Annotated[Path | None, Parameter(name="--json", help="Also write the results to this file.")]
 PrintJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+
+def spread(argv: Sequence[str]) -> list[str]:
+    """Each FIELD=VALUE behind a --set with a --set of its own: `--set a=1 b=2 densenet121` sets two fields."""
+    found: list[str] = []
+    for word in argv:
+        follows = len(found) > 1 and found[-2] == "--set" and "=" in found[-1]
+        if follows and re.match(r"[a-z_][\w.]*=", word) and not Path(word).exists():
+            found.append("--set")
+        found.append(word)
+    return found
 
 
 def overrides(settings: Sequence[str]) -> dict[str, Any]:

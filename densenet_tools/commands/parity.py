@@ -26,7 +26,10 @@ def parity(
     images: Annotated[
         list[Path] | None,
         Parameter(
-            negative="", consume_multiple=True, json_list=False, help="Photographs; default: one that matplotlib ships."
+            negative="",
+            consume_multiple=True,
+            json_list=False,
+            help="Photographs; default: the one that matplotlib ships, else a drawn picture.",
         ),
     ] = None,
     batch: Annotated[int, Parameter(help="How many crops of them make a batch.")] = 2,
@@ -60,7 +63,7 @@ def parity(
         raise spec.SpecError(f"--batch must be at least 1, found {batch}")
     if html:
         figures.check(html, (".html",))
-    paths = images or [photographs.sample()]
+    paths = images or photographs.samples()
     chosen = spec.names() if all_ else networks or ("densenet121",)
     files.check({"--json": json_file, "--html": html}, [*paths, *map(Path, chosen)])
     opened = [arguments.opened(network, set_) for network in chosen]
@@ -79,7 +82,9 @@ def parity(
         tables.show(tables.parity_table(title, found))
         verdicts += found
     versions = backends.versions(runners)
-    report = Report(versions, dtype, seed, batch, tuple(path.name for path in paths), tuple(verdicts))
+    report = Report(
+        versions, dtype, seed, batch, tuple(path.name for path in paths) or ("a drawn picture",), tuple(verdicts)
+    )
     if json_file:
         files.write(json_file, to_json(report))
     if html:

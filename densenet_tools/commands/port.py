@@ -32,7 +32,11 @@ def port(
     in_channels: Annotated[int | None, Parameter(help="Another number of image channels: the stem is adapted.")] = None,
     images: Annotated[
         list[Path] | None,
-        Parameter(negative="", consume_multiple=True, help="Photographs; default: one that matplotlib ships."),
+        Parameter(
+            negative="",
+            consume_multiple=True,
+            help="Photographs; default: the one that matplotlib ships, else a drawn picture.",
+        ),
     ] = None,
     verify: Annotated[bool, Parameter(help="Run both files in their frameworks, and compare what they give.")] = True,
     json_file: arguments.JsonFile = None,
@@ -52,7 +56,7 @@ def port(
     porting.check_writable(dest, target, ported.result.network)
     _say(source, ported)
     network, verify = ported.source.network, verify and target is not Format.CONFIG
-    paths = (images or [photographs.sample()]) if verify else []
+    paths = (images or photographs.samples()) if verify else []
     batch = photographs.load(paths, CROPS, network.input_shape, ported.source.preprocessing) if verify else None
     porting.write(dest, target, ported.result)
     print(f"written: {dest} ({target.value})")

@@ -169,5 +169,6 @@ def _check_classes(network: spec.Network, train: Dataset) -> None:
         )
     if not network.gives_logits:
         raise spec.SpecError(
-            f"{network.name} ends in a softmax, a loss needs logits: set classifier_activation to none"
+            f"{network.name} ends in a {network.root.children[-1][0]}, a loss needs logits: "
+            "set classifier_activation to none"
         )

@@ -92,14 +92,14 @@ def test_the_same_photograph_gives_the_same_logits_in_every_backend(tmp_path):
     spec.save(tmp_path / "x.safetensors", NETWORK, weights_of(), preprocessing)
     carried = spec.open(tmp_path / "x.safetensors").preprocessing
     assert carried == preprocessing
-    batch = images.prepare(images.sample(), carried)[None].astype(np.float32)
+    batch = images.prepare(images.samples()[0], carried)[None].astype(np.float32)
     logits = {}
     for name in ["numpy", *FRAMEWORKS]:
         backend = require(name)
         logits[name] = backend.predict(backend.from_file(tmp_path / "x.safetensors"), batch)
     for name, found in logits.items():
         assert found == pytest.approx(logits["numpy"], rel=1e-5, abs=1e-5), name
-    other = images.prepare(images.sample(), spec.Preprocessing(size=size, resize=size + 4))[None].astype(np.float32)
+    other = images.prepare(images.samples()[0], spec.Preprocessing(size=size, resize=size + 4))[None].astype(np.float32)
     backend = backends.parse("numpy").load()
     assert abs(backend.predict(backend.from_file(tmp_path / "x.safetensors"), other) - logits["numpy"]).max() > 1e-3
 
