@@ -119,7 +119,7 @@ class Backward:
     def scale(self, number: int) -> float:
         """The largest of what is summed up where it arrives: what cancels out there, or before, is rounding."""
         parts = [self.part(edge) for edge in self.users[number]]
-        sizes = [float(np.abs(part).max()) for part in parts if part is not None]
+        sizes = [float(np.abs(np.nan_to_num(part)).max()) for part in parts if part is not None]
         sizes += [CANCELLED * self._before_cancelling(edge) for edge in self.edges(number)]
         return max(sizes, default=0.0)
 
@@ -174,14 +174,15 @@ def of_output(training: Training, last: Step) -> np.ndarray | None:
 
 
 def departure(found: np.ndarray, expected: np.ndarray, scale: float) -> float:
-    """The largest difference, relative to the largest value, or to `scale` where that is larger."""
-    size = max(float(np.abs(expected).max()), scale)
-    relative = float(np.abs(found - expected).max()) / (size or 1.0)
+    """The largest difference, relative to the largest value, or to `scale` where that is larger; NaN is not known."""
+    known = ~np.isnan(expected)
+    size = max(float(np.abs(expected[known]).max(initial=0.0)), scale)
+    relative = float(np.abs(found - expected)[known].max(initial=0.0)) / (size or 1.0)
     return relative if np.isfinite(relative) else float("inf")
 
 
 def factors(parts: Sequence[np.ndarray], wanted: np.ndarray) -> list[float]:
     """Those with which the parts sum up to what is wanted, by least squares."""
-    columns = np.stack([part.ravel() for part in parts])
-    solved = np.linalg.lstsq(columns @ columns.T, columns @ wanted.ravel(), rcond=None)[0]
+    columns = np.nan_to_num(np.stack([part.ravel() for part in parts]))
+    solved = np.linalg.lstsq(columns @ columns.T, columns @ np.nan_to_num(wanted.ravel()), rcond=None)[0]
     return [0.0 if abs(factor) < NOTHING else float(factor) for factor in solved]

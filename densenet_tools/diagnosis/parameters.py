@@ -9,6 +9,8 @@ from densenet_tools.diagnosis.backward import CANCELLED, Backward, departure, fa
 from densenet_tools.diagnosis.findings import BACKWARD, Cause, Finding
 from spec.layers import BatchNorm
 
+ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+
 
 def findings(backward: Backward, number: int) -> Iterator[tuple[float, Finding | None]]:
     """What a layer's parameters should get of its own gradient, beside what they get."""
@@ -21,7 +23,7 @@ def findings(backward: Backward, number: int) -> Iterator[tuple[float, Finding |
     for last in (each for each in call.parameters if f"{step.path}.{each}" in backward.parameters):
         expected, weight = (each[f"{step.path}.{last}"] for each in (backward.parameters, backward.weights))
         own = backward.training.parameters.get(call.parameters[last], np.zeros(expected.shape))
-        own, scale = own.astype("float64").reshape(expected.shape), CANCELLED * _magnitude(backward, number, last)
+        own, scale = own.astype("float64").reshape(expected.shape), _rounding(backward, number, last)
         before = departure(own, expected, scale)
         if before > backward.tolerance and not own.any():
             without, most = [*without, last], max(before, most)
@@ -51,14 +53,20 @@ def _of_parameter(
     yield Cause("clipped", f"{last} gets its gradient clipped to {most:.4g}"), np.clip(expected, least, most)
 
 
-def _magnitude(backward: Backward, number: int, last: str) -> float:
-    """Of what is summed up to a parameter's gradient: the Euclidean norms of both factors over images and pixels."""
+def _rounding(backward: Backward, number: int, last: str) -> float:
+    """What a gradient is compared with where it is smaller: a share of the magnitudes that are summed up to it.
+
+    These are the Euclidean norms of both factors over images and pixels. What has but one, as a bias, a framework may
+    add up one by one, whose rounding grows with the root of how many there are.
+    """
     step, gradient = backward.steps[number], backward.gradient(number)
     x = backward.replayed.enters(number)
     if gradient is None:
         return 0.0
     axes = (0, *range(2, gradient.ndim))
-    of_outputs = np.sqrt((gradient**2).sum(axis=axes)).max()
+    of_outputs = float(np.sqrt((gradient**2).sum(axis=axes)).max())
+    if last != "bias" and not isinstance(step.node, BatchNorm):
+        return CANCELLED * of_outputs * float(np.sqrt((x**2).sum(axis=axes)).max())
     count = gradient.size / gradient.shape[1]
-    plain = last == "bias" or isinstance(step.node, BatchNorm)
-    return float(of_outputs * (np.sqrt(count) if plain else np.sqrt((x**2).sum(axis=axes)).max()))
+    one_by_one = 4 * ROUNDOFF[backward.training.recording.dtype] * np.sqrt(count) / backward.tolerance
+    return float(max(CANCELLED, one_by_one) * of_outputs * np.sqrt(count))

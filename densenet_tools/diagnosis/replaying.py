@@ -106,7 +106,7 @@ def _dropouts(found: Replayed, recording: Recording) -> Iterator[Finding]:
     if len(drops) == len(calls):
         for drop, number in zip(drops, calls):
             found.masks[drop] = mask = _mask(recording, number)
-            between.accepted[drop] = Other("dropout", "", lambda x, mask=mask: x * mask)
+            between.accepted[drop] = Other("dropout", "", lambda x, mask=mask: x * np.nan_to_num(mask))
             rate, right = recording.calls[number].settings["rate"], vars(between.steps[drop].node)["rate"]
             if abs(rate - right) > 1e-6:
                 cause = Cause("rate", f"dropout of {rate:g}, {right:g} expected")
@@ -124,9 +124,9 @@ def _dropouts(found: Replayed, recording: Recording) -> Iterator[Finding]:
 
 
 def _mask(recording: Recording, number: int) -> np.ndarray:
-    """What a dropout has multiplied by; of a zero nobody can tell, nor need to."""
+    """What a dropout has multiplied by; of a zero nobody can tell: NaN."""
     before, after = recording.inputs(number)[0].astype("float64"), recording.outputs[number].astype("float64")
-    return np.divide(after, before, out=np.zeros_like(after), where=before != 0)
+    return np.divide(after, before, out=np.full_like(after, np.nan), where=before != 0)
 
 
 def _is_active(call: Call) -> bool:

@@ -95,12 +95,12 @@ def test_a_sound_model_departs_in_nothing(case, backend_name):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", spec.names())
 def test_every_variant_departs_in_nothing(variant, backend_name):
-    """At its published size."""
+    """At its published size; in PyTorch, the fastest, in training too, which takes up to 10 GB."""
     network = spec.variant(variant)
     model = require(backend_name).build(network)
     if hasattr(model, "initialize"):
         model.initialize()
-    found = diagnose(model, network)
+    found = diagnose(model, network, training=backend_name == "torch")
     assert found.agrees, to_text(found)
     assert found.notes == ()
 

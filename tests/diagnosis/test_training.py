@@ -6,7 +6,8 @@ import pytest
 
 from densenet_tools.backends import chosen_by_keras
 from densenet_tools.diagnosis import Diagnosis, diagnose, to_text
-from tests.cases import SMALL, small, squeezed
+from spec.layers import Conv, Dropout, Flatten, GlobalAvgPool, MaxPool, ReLU
+from tests.cases import SMALL, small, squeezed, tiny
 from tests.diagnosis.test_diagnose import TRAINING
 from tests.support import require
 from tests.test_controls import MUTANTS
@@ -72,8 +73,21 @@ def test_in_float64_gradients_agree_to_its_rounding(backend_name):
     assert found.training["running statistics"] < (1e-7 if backend_name == "mxnet" else 1e-12)  # its decay is a float32
 
 
-def test_dropout_counts_with_its_own_masks(backend_name):
-    network = SMALL["dropout"]
+# Behind a pool of what ReLU made zero: of those values nobody sees what the dropout did with them.
+BEHIND_ZEROS = tiny(
+    8,
+    ("conv1", Conv(3, 4, kernel_size=3, stride=1, padding=1, bias=True)),
+    ("relu1", ReLU()),
+    ("pool1", MaxPool(kernel_size=2, stride=2, padding=0)),
+    ("dropout", Dropout(rate=0.5)),
+    ("conv2", Conv(4, 5, kernel_size=1, stride=1, padding=0, bias=True)),
+    ("pool", GlobalAvgPool()),
+    ("flatten", Flatten()),
+)
+
+
+@pytest.mark.parametrize("network", [SMALL["dropout"], BEHIND_ZEROS], ids=["dropout", "behind zeros"])
+def test_dropout_counts_with_its_own_masks(network, backend_name):
     found = trained(backend_name, built(backend_name, network), network)
     assert found.agrees, to_text(found)
     assert found.training["gradients"] < 1e-5
