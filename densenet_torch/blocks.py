@@ -1,10 +1,12 @@
 """The composites of DenseNet as PyTorch modules."""
 
 from collections import OrderedDict
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+from densenet_torch.chain import Chain
 from densenet_torch.layers import build, momentum
 from spec import blocks
 
@@ -20,7 +22,7 @@ def _(node: blocks.Sequential) -> nn.Module:
 
 
 @build.register(blocks.DenseBlock)
-class DenseBlock(nn.Sequential):
+class DenseBlock(Chain):
     """Dense layers, each of which sees the output of all before it (Huang et al. 2017, section 3)."""
 
     def __init__(self, node: blocks.DenseBlock):
@@ -33,6 +35,8 @@ class DenseLayer(nn.Module):
 
     Without a bottleneck: BN-ReLU-3x3.
     """
+
+    bottleneck: Final[bool]  # so that torch.jit.script leaves out what is not there
 
     def __init__(self, node: blocks.DenseLayer):
         super().__init__()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ import spec
 from densenet_torch.model import ConvNet
 from spec.threads import one_at_a_time
 
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 RUNNING_UPDATE = spec.RunningUpdate(unbiased=True)
 
 
@@ -34,7 +36,10 @@ def export_weights(model: nn.Module) -> spec.Weights:
 def predict(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """Inference: (N, C, H, W) floats -> (N, num_classes). Raises SpecError for images that do not fit."""
     with mode(model, training=False), torch.inference_mode():
-        return array_of(model(to_input(model, images)))
+        logits = model(to_input(model, images))
+    if not isinstance(logits, Tensor):
+        raise spec.SpecError(f"the model puts out a {type(logits).__name__}, expected logits: call it itself for maps")
+    return array_of(logits)
 
 
 @one_at_a_time
@@ -63,7 +68,7 @@ def loss_and_gradients(
     Returns the loss, {name: gradient} of every parameter that is not frozen and of the "input", and
     {name: array} of the running statistics as the pass would leave them. The model itself is unchanged.
     """
-    model.network.check_batch(images, labels)
+    network_of(model).check_batch(images, labels)
     x = to_input(model, images).requires_grad_()
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad} | {"input": x}
     with mode(model, training=True), kept_buffers(model):
@@ -75,10 +80,25 @@ def loss_and_gradients(
 
 def to_input(model: ConvNet, images: np.ndarray) -> Tensor:
     """Images (N, C, H, W) as a tensor of the model's dtype and device; raises SpecError for ones that do not fit."""
-    model.network.check_images(images)
+    network_of(model).check_images(images)
     return torch.from_numpy(images.astype("float32" if images.itemsize <= 4 else "float64")).to(
         next(model.parameters())
     )
+
+
+def network_of(model: nn.Module) -> spec.Network:
+    """What the model is of, also one inside of a wrapper: DataParallel, an average of weights, torch.compile's.
+
+    Raises SpecError for a model that does not know.
+    """
+    inner: Any = model
+    while not hasattr(inner, "network") and isinstance(getattr(inner, "module", None), nn.Module):
+        inner = inner.module
+    if not isinstance(getattr(inner, "network", None), spec.Network):
+        raise spec.SpecError(
+            "the model does not say what network it is of: give the one that densenet_torch built, or set its `network`"
+        )
+    return inner.network
 
 
 def check_fit(model: nn.Module, weights: spec.Weights) -> None:
@@ -98,7 +118,7 @@ def mode(model: nn.Module, training: bool, frozen_statistics: bool = False) -> I
     """Training or inference mode, the latter for batch norms with `frozen_statistics`; all get their own back."""
     modes = {module: module.training for module in model.modules()}
     model.train(training)
-    for norm in (module for module in modes if frozen_statistics and isinstance(module, nn.BatchNorm2d)):
+    for norm in (module for module in modes if frozen_statistics and isinstance(module, NORMS)):
         norm.eval()
     try:
         yield
@@ -113,13 +133,14 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def dtype_of(model: nn.Module) -> str:
-    """That of the parameters: "float32"."""
-    return str(next(model.parameters()).dtype).removeprefix("torch.")
+    """That of the parameters as arrays: "float64", or "float32", also of narrower ones."""
+    return str(array_of(next(model.parameters()).new_empty(0)).dtype)
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
-    """The tensor's values, copied."""
-    return tensor.detach().cpu().numpy().copy()  # an in-place ReLU comes next
+    """The tensor's values, copied, as in-place ReLUs come next; float16 and bfloat16 widened to float32, exactly."""
+    narrow = tensor.is_floating_point() and tensor.itemsize < 4
+    return tensor.detach().to(dtype=torch.float32 if narrow else None, device="cpu").numpy().copy()
 
 
 @contextmanager

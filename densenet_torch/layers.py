@@ -38,7 +38,7 @@ def momentum(decay: float) -> float:
 
 @build.register
 def _(node: layers.ReLU) -> nn.Module:
-    return nn.ReLU(inplace=True)
+    return nn.ReLU()  # not in place: Grad-CAM hooks the output of the layer before it (torchvision's issue 4164)
 
 
 @build.register

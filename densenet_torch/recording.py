@@ -45,8 +45,8 @@ def record_training(model: nn.Module, images: np.ndarray, labels: np.ndarray) ->
         if logits.requires_grad:
             cross_entropy(logits, labels).backward()
         named = {name: parameter.grad for name, parameter in model.named_parameters()}
-        parameters = {name: _array_of(gradient) for name, gradient in named.items() if gradient is not None}
-        buffers = {name: _array_of(each) for name, each in model.named_buffers() if each.is_floating_point()}
+        parameters = {name: array_of(gradient) for name, gradient in named.items() if gradient is not None}
+        buffers = {name: array_of(each) for name, each in model.named_buffers() if each.is_floating_point()}
     return Training(recording, labels, gradients, parameters, buffers)
 
 
@@ -71,7 +71,7 @@ def descend(
                     for group in optimizer.param_groups:
                         group["lr"] *= factor
                 optimizer.step()
-                found.append({name: _array_of(parameter) for name, parameter in parameters.items()})
+                found.append({name: array_of(parameter) for name, parameter in parameters.items()})
         finally:
             assign(model, {name: before[name] for name in parameters})
     return found
@@ -79,7 +79,7 @@ def descend(
 
 def arrays(model: nn.Module) -> dict[str, np.ndarray]:
     """{the model's own name: array} of its parameters and buffers of floats, in canonical layout."""
-    return {name: _array_of(tensor) for name, tensor in _tensors(model)}
+    return {name: array_of(tensor) for name, tensor in _tensors(model)}
 
 
 @one_at_a_time
@@ -119,7 +119,7 @@ class _Seen(TorchDispatchMode):
         self.layers: list[tuple[str, nn.Module]] = [("", model)]
         self.parameters = {id(tensor): name for name, tensor in _tensors(model)}
         self.numbers = {id(x): INPUT}
-        self.images = _array_of(x)
+        self.images = array_of(x)
         self.alive: list[Tensor] = [x]  # so that no other tensor gets the id of one that is gone
         self.kept: set[int] = set()  # values whose gradients can be seen
         self.nodes: dict[int, tuple[Any, int]] = {}  # of the backward pass, and which of its outputs the value is
@@ -146,7 +146,7 @@ class _Seen(TorchDispatchMode):
     def number_of(self, tensor: Tensor) -> int:
         """The value that a tensor holds; one that was written to since, through another view of it, is a new one."""
         number = self.numbers.get(id(tensor), UNKNOWN)
-        if number != UNKNOWN and not np.array_equal(_array_of(tensor), self._value(number), equal_nan=True):
+        if number != UNKNOWN and not np.array_equal(array_of(tensor), self._value(number), equal_nan=True):
             self._append(Call("other", self.layers[-1][0], "written to in place", (number,)), tensor)
             number = self.numbers[id(tensor)]
         if tensor.grad_fn is not None:  # known since the call that made it has ended
@@ -161,7 +161,7 @@ class _Seen(TorchDispatchMode):
         def into(number: int, which: int) -> Callable[..., None]:
             def write(gradients: Sequence[Tensor | None]) -> None:
                 if (gradient := gradients[which]) is not None:
-                    found[number] = _array_of(gradient)
+                    found[number] = array_of(gradient)
 
             return write
 
@@ -186,7 +186,7 @@ class _Seen(TorchDispatchMode):
         own = [tensor for tensor in tensors if id(tensor) not in self.parameters]
         if kind in spec.recording.COMBINING[1:] and "constant" not in settings:
             constants = [each for each in own if numbers[id(each)] == UNKNOWN]
-            settings |= {"constant": _array_of(constants[0])} if constants else {}
+            settings |= {"constant": array_of(constants[0])} if constants else {}
             if kind == "multiply" and constants and (rate := dropout_rate(settings["constant"], made)):
                 kind, settings = "dropout", {"rate": rate, "training": True}
         if kind == "batch_norm" and len(made) != len(self.images):  # each image is a batch of its own
@@ -201,7 +201,7 @@ class _Seen(TorchDispatchMode):
         if torch.is_grad_enabled():
             self.kept.add(len(self.calls))
         self.calls.append(call)
-        self.outputs.append(_array_of(made))
+        self.outputs.append(array_of(made))
 
     def _value(self, number: int) -> np.ndarray:
         return self.images if number == INPUT else self.outputs[number]
@@ -253,11 +253,6 @@ def _check_optimizer(optimizer: Any) -> None:
 def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     named = [*model.named_parameters(), *model.named_buffers()]
     return [(name, tensor) for name, tensor in named if tensor.is_floating_point()]
-
-
-def _array_of(tensor: Tensor) -> np.ndarray:
-    """The tensor's values, copied; those of a bfloat16, which NumPy has not, as float32."""
-    return array_of(tensor.float() if tensor.dtype == torch.bfloat16 else tensor)
 
 
 def _logits(output: Any) -> Tensor:

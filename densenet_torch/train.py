@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import spec
-from densenet_torch.interop import array_of, cross_entropy, dtype_of, mode, to_input
+from densenet_torch.interop import array_of, cross_entropy, dtype_of, mode, network_of, to_input
 from densenet_torch.model import ConvNet
 from spec.threads import one_at_a_time
 from spec.training import check_frozen, check_sgd, check_step, check_velocities
@@ -45,13 +45,13 @@ def step(
     (N, num_classes). With `frozen_statistics` batch norms normalize with their running statistics, which stay.
     Raises SpecError for a batch that does not fit. Afterwards every module is in the mode that it was in.
     """
-    check_step(model.network, images, labels, label_smoothing)
+    check_step(network_of(model), images, labels, label_smoothing)
     x = to_input(model, images)
     optimizer.zero_grad()
     with mode(model, training=True, frozen_statistics=frozen_statistics):
         logits = model(x)
-    loss = cross_entropy(logits, labels, label_smoothing)
-    loss.backward()
+        loss = cross_entropy(logits, labels, label_smoothing)
+        loss.backward()  # in this mode, too: checkpointed layers are computed again
     optimizer.step()
     return loss.item(), array_of(logits)
 

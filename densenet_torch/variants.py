@@ -1,32 +1,97 @@
-"""Models by name, with torchvision's signatures: `densenet121(weights=None, progress=True, **overrides)`."""
+"""Models by name, with torchvision's and timm's arguments: `densenet121(weights=None, progress=True, **overrides)`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, Unpack
 
 import spec
+from densenet_torch.features import FeatureMaps
 from densenet_torch.files import SUFFIXES, load_checkpoint
 from densenet_torch.interop import load_weights
 from densenet_torch.model import ConvNet, build
-from spec.builders import builder
+from spec.builders import Overrides, builder, network
+from spec.checkpoint import SUFFIX, without_prefix
+
+WORDS = {
+    "drop_rate": "dropout",
+    "proj_drop_rate": "dropout",
+    "num_init_features": "stem.channels",
+    "in_chans": "in_channels",
+}
+
+
+class Words(Overrides, total=False):
+    """Fields in the words of torchvision, and of timm."""
+
+    drop_rate: float
+    num_init_features: int
+    proj_drop_rate: float
+    in_chans: int
 
 
 def get_model(
-    variant: str, /, *, weights: str | Path | None = None, progress: bool = True, **overrides: Any
+    variant: str,
+    /,
+    weights: str | Path | None = None,
+    progress: bool = True,
+    *,
+    pretrained: bool = False,
+    memory_efficient: bool = False,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    global_pool: Literal["avg", "max", ""] = "avg",
+    **overrides: Unpack[Words],
 ) -> ConvNet:
     """A variant by name: `get_model("densenet121", num_classes=10)`.
 
-    `weights` is a path: of a torchvision checkpoint (.pth, .pt) or of a .safetensors file with
-    canonical names. `overrides` are fields of spec.DenseNetConfig. `progress` is torchvision's and
-    has no effect: nothing is downloaded.
+    An nn.Module on images (N, C, H, W) that puts out logits (N, num_classes), in training mode as all new modules
+    are. Its state dict is torchvision's.
+
+    weights: path of a torchvision checkpoint (.pth, .pt) or of a .safetensors file with the same names. Nothing is
+        downloaded: `progress` has no effect, and `pretrained` is refused.
+    memory_efficient: computes dense layers twice in training, and keeps less of them in memory; the same result.
+    num_classes: 0 leaves the classifier out, as in timm: pooled features (N, num_features), by `global_pool`.
+    features_only: a list of maps instead, those at `out_indices` of the model's `feature_info`, as in timm.
+    drop_rate, num_init_features: torchvision's words for `dropout`, in dense layers, and the stem's channels.
+    in_chans, proj_drop_rate: timm's words for `in_channels` and `dropout`.
+
+    The rest are fields of the config: growth_rate, block_config, bn_size, num_classes, in_channels, input_size,
+    squeeze_excitation ...; `densenet schema` describes each. Raises spec.SpecError, in one sentence, for any that
+    cannot be.
     """
-    model = build(spec.variant(variant, **overrides))
-    if weights is None:
-        return model
-    if Path(weights).suffix in SUFFIXES:
-        load_checkpoint(model, weights)
+    _check_weights(variant, weights, pretrained)
+    num_classes = overrides.get("num_classes")
+    fields = {name: value for name, value in overrides.items() if name != "num_classes" or num_classes != 0}
+    model = build(network(variant, fields, WORDS))
+    if weights:
+        _load(model, weights)
+    if num_classes == 0 or global_pool != "avg":
+        model.reset_classifier(0 if num_classes == 0 else model.num_classes, global_pool)
+    if memory_efficient:
+        model.set_grad_checkpointing()
+    return FeatureMaps(model, out_indices) if features_only else model
+
+
+def _load(model: ConvNet, path: str | Path) -> None:
+    if Path(path).suffix in SUFFIXES:
+        load_checkpoint(model, path)
     else:
-        load_weights(model, spec.read_weights(weights, model.network))
-    return model
+        load_weights(model, without_prefix(spec.read_weights(path, model.network)))
+
+
+def _check_weights(variant: str, weights: object, pretrained: object) -> None:
+    """Raises SpecError unless weights are asked for by a path, or not at all."""
+    if pretrained:
+        raise spec.SpecError(
+            f"{variant}: pretrained={pretrained!r}: no weights are hosted or downloaded, give weights the path of "
+            f"a checkpoint ({', '.join(SUFFIXES)}), such as torchvision's"
+        )
+    suffix = Path(weights).suffix if isinstance(weights, str | Path) else None
+    if weights and suffix not in (*SUFFIXES, SUFFIX):
+        raise spec.SpecError(
+            f"{variant}: weights that are no {' or '.join(SUFFIXES)} file, such as torchvision's, must be the path of "
+            f"a {SUFFIX} file with canonical names, found {str(weights)!r}: no weights are hosted or downloaded"
+        )
 
 
 def list_models() -> list[str]:

@@ -13,12 +13,11 @@ Arguments = ParamSpec("Arguments")
 Model = TypeVar("Model")
 
 
-class Overrides(TypedDict, total=False):
-    """Fields of a variant's config, for type checkers and editors; what each means is in `densenet schema`."""
+class Fields(TypedDict, total=False):
+    """Those of Overrides that no builder has under the same name."""
 
     in_channels: int
     num_classes: int
-    classifier_activation: Literal["softmax"] | None
     input_size: int
     eps: float
     decay: float
@@ -32,6 +31,12 @@ class Overrides(TypedDict, total=False):
     conv_bias: bool
     norm: bool
     projection_norm: bool
+
+
+class Overrides(Fields, total=False):
+    """Fields of a variant's config, for type checkers and editors; what each means is in `densenet schema`."""
+
+    classifier_activation: Literal["softmax", "sigmoid"] | None
 
 
 def builder(get_model: Callable[Concatenate[str, Arguments], Model], name: str) -> Callable[Arguments, Model]:

@@ -10,11 +10,12 @@ import numpy as np
 from spec.blocks import Sequential
 from spec.config import NetworkConfig
 from spec.errors import SpecError
-from spec.layers import BatchNorm, Flatten, GlobalAvgPool, Softmax
+from spec.layers import BatchNorm, Flatten, GlobalAvgPool, Sigmoid, Softmax
 from spec.shapes import Misfit, Shape, TooLarge, TooSmall, by
 from spec.tree import Node, output_shape, output_shapes
 
 LARGEST = 2**16  # pixels along a side, more than any image has
+ACTIVATIONS = {"softmax": Softmax, "sigmoid": Sigmoid}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Network:
 
     @property
     def gives_logits(self) -> bool:
-        return self.num_classes is not None and not isinstance(self.root.children[-1][1], Softmax)
+        return self.num_classes is not None and not isinstance(self.root.children[-1][1], (Softmax, Sigmoid))
 
     def check_input_shape(self, shape: Shape) -> None:
         """Raises SpecError unless `shape` is a (C, H, W) that this network accepts."""
@@ -116,7 +117,8 @@ class Network:
         if self.num_classes is None:
             raise SpecError(f"{self.name} has no classifier, a loss needs logits: build the whole network")
         if not self.gives_logits:
-            raise SpecError(f"{self.name} ends in a softmax, a loss needs logits: set classifier_activation to none")
+            last, _ = self.root.children[-1]
+            raise SpecError(f"{self.name} ends in a {last}, a loss needs logits: set classifier_activation to none")
         if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
             found = getattr(labels, "dtype", type(labels).__name__)
             raise SpecError(f"labels must be a NumPy array of integers, found {found}")
@@ -155,8 +157,8 @@ def build(config: NetworkConfig, name: str | None = None) -> Network:
         nodes = config.nodes()
     except TooSmall:
         raise SpecError(f"input_size {size} is too small for {name}: no pixel would be left") from None
-    if config.classifier_activation == "softmax":
-        nodes += (("softmax", Softmax()),)
+    if config.classifier_activation is not None:
+        nodes += ((config.classifier_activation, ACTIVATIONS[config.classifier_activation]()),)
     root, in_channels = Sequential(nodes), config.in_channels
     if _fit(root, in_channels, size) < 0:
         smallest = _first_size(root, in_channels, 0, LARGEST)

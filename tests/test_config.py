@@ -127,7 +127,7 @@ REFUSED = [
     ({"eps": 0}, "eps: should be greater than 0, found 0"),
     ({"eps": float("nan")}, "eps: should be a finite number, found nan"),
     ({"decay": 1}, "decay: should be less than 1, found 1"),
-    ({"classifier_activation": "relu"}, "classifier_activation: should be 'softmax', found 'relu'"),
+    ({"classifier_activation": "relu"}, "classifier_activation: should be 'softmax' or 'sigmoid', found 'relu'"),
     ({"input_size": 4}, "input_size 4 is too small for small: the smallest that works is 5"),
     (squeezed("middle"), "squeeze_excitation.placement.0: should be 'layer', 'block', 'transition' or 'final'"),
     (squeezed(), "squeeze_excitation.placement: the list should have 1 or more entries, found []"),
