@@ -62,16 +62,17 @@ def network(name: str, given: Mapping[str, Any], words: Mapping[str, str]) -> Ne
     said: dict[str, str] = {}
     for word, value in given.items():
         field = words.get(word, word)
-        if field in said:
-            raise SpecError(f"{name}: {said[field]} and {word} are the same, found both: give one of them")
-        said[field] = word
         outer, _, inner = field.partition(".")
+        for each in [f"{field}.{key}" for key in value] if isinstance(value, Mapping) else [field]:
+            if each in said:
+                raise SpecError(f"{name}: {said[each]} and {word} are the same, found both: give one of them")
+            said[each] = word
         value, before = {inner: value} if inner else value, fields.get(outer)
         fields[outer] = {**before, **value} if isinstance(before, dict) and isinstance(value, Mapping) else value
     try:
         return variant(name, **fields)
     except SpecError as error:
         text = str(error)
-        for field, word in said.items():
-            text = re.sub(rf"(?<![\w.]){re.escape(field)}(?=:)", word, text)
+        for word in words.keys() & given.keys():
+            text = re.sub(rf"(?<![\w.]){re.escape(words[word])}(?=:)", word, text)
         raise SpecError(text) from None

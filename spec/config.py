@@ -46,7 +46,9 @@ class NetworkConfig(Config):
     family: str
     in_channels: PositiveInt = Field(3, description="channels of the input images")
     num_classes: PositiveInt = Field(1000, description="outputs of the classifier")
-    classifier_activation: Literal["softmax", "sigmoid"] | None = Field(None, description="none: the outputs are logits")
+    classifier_activation: Literal["softmax", "sigmoid"] | None = Field(
+        None, description="none: the outputs are logits"
+    )
     input_size: PositiveInt = Field(224, description="published height and width")
 
     @abstractmethod

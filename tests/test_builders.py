@@ -19,6 +19,8 @@ import spec
 from densenet_tools.parity.differences import difference
 from densenet_tools.parity.tolerance import OUTPUTS
 from spec import reference
+from spec.builders import Fields, Overrides, network
+from spec.families import CONFIGS
 from tests.cases import VARIANTS
 from tests.support import loaded, require
 from tests.test_dropout import from_native, native, to_native
@@ -250,3 +252,33 @@ def test_options_of_mxnet(option, places, tmp_path):
         assert departure(logits.asnumpy(), expected(network, batch)) <= OUTPUTS["float32"]
     used = {context for parameter in model.collect_params().values() for context in parameter.list_ctx()}
     assert used == set(contexts or [mx.current_context()])
+
+
+WORDS = {"drop_rate": "dropout", "num_init_features": "stem.channels"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"drop_rate": 2}, "densenet121: drop_rate: should be less than 1, found 2"),
+        ({"dropout": 2}, "densenet121: dropout: should be less than 1, found 2"),
+        ({"num_init_features": 0}, "densenet121: num_init_features: should be greater than 0, found 0"),
+        ({"drop_rate": 0.1, "dropout": 0.2}, "densenet121: drop_rate and dropout are the same, found both"),
+        ({"stem": {"channels": 3}, "num_init_features": 4}, "densenet121: stem and num_init_features are the same"),
+    ],
+)
+def test_errors_speak_the_language_of_who_asked(given, sentence):
+    with pytest.raises(spec.SpecError, match=f"^{re.escape(sentence)}"):
+        network("densenet121", given, WORDS)
+
+
+def test_a_word_for_a_field_inside_leaves_those_beside_it():
+    found = network("densenet121", {"num_init_features": 8, "stem": {"padding": 2}}, WORDS).config
+    assert (found.stem.channels, found.stem.padding, found.stem.kernel_size) == (8, 2, 7)
+
+
+def test_type_checkers_know_every_field():
+    """Of all families' configs, but for the family itself."""
+    known = set(Overrides.__annotations__) | set(Fields.__annotations__)
+    fields = {name for config in CONFIGS for name in config.model_fields}
+    assert known == fields - {"family"}
