@@ -1,6 +1,7 @@
 """DenseNet in Keras 3, built from the spec."""
 
 from densenet_keras import compat  # noqa: F401 (first: on PyTorch Keras builds no dotted names without it)
+from densenet_keras.applications import decode_predictions, preprocess_input
 from densenet_keras.executors import EXECUTORS
 from densenet_keras.files import from_file, save
 from densenet_keras.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
@@ -21,6 +22,7 @@ __all__ = [
     "EXECUTORS",
     "RUNNING_UPDATE",
     "build",
+    "decode_predictions",
     "device",
     "export_velocities",
     "export_weights",
@@ -30,6 +32,7 @@ __all__ = [
     "load_weights",
     "loss_and_gradients",
     "predict",
+    "preprocess_input",
     "save",
     "seed_dropout",
     "set_learning_rate",

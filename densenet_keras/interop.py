@@ -1,5 +1,6 @@
 """NumPy in, NumPy out: weights, inference, every layer's output, and gradients."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -92,23 +93,43 @@ def to_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 def network_of(model: keras.Model) -> spec.Network:
     """What `model` was built from; raises SpecError where it does not say."""
-    try:
-        return model.network
-    except AttributeError:
+    network = getattr(model, "network", None)
+    if network is not None:
+        return network
+    inside = [layer.name for layer in model.layers if getattr(layer, "network", None) is not None]
+    if inside:
         raise spec.SpecError(
-            f"{model.name} does not say which network it is: after loading it from a file "
-            "set model.network to what spec.variant or spec.load returned"
-        ) from None
+            f"{model.name} is not built from a network, its layer {inside[0]} is: give "
+            f"{model.name}.get_layer({inside[0]!r}), or use what Keras has for all models, fit and predict"
+        )
+    raise spec.SpecError(
+        f"{model.name} does not say which network it is: set its attribute `network` to that of the model it was "
+        "made of, or to what spec.variant or spec.load returned"
+    )
 
 
 def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
-    """The variables under their canonical names; in the spec's order, which Keras knows only in a chain of layers."""
+    """The variables under their canonical names; in the spec's order, which Keras knows only in a chain of layers.
+
+    Those of a model inside have its name before: densenet121.features.conv0.weight. Raises SpecError unless all
+    have names, each its own.
+    """
+    if not model.built:
+        raise spec.SpecError(f"{model.name} has no variables yet: call it on a batch, or its build, first")
     variables = {
-        f"{layer.name}.{CANONICAL[variable.name]}": variable
-        for layer in model.layers
+        f"{name}.{CANONICAL[variable.name]}": variable
+        for name, layer in _layers(model)
+        if not isinstance(layer, keras.layers.DepthwiseConv2D)  # whose kernel's axes mean something else
         for variable in layer.variables
-        if variable.name in CANONICAL
+        if variable.name in CANONICAL and len(variable.shape) in TO_CANONICAL
     }
+    named = set(map(id, variables.values()))
+    for variable in model.weights:
+        if id(variable) not in named:
+            raise spec.SpecError(
+                f"{model.name} has a variable {variable.path} of shape {tuple(variable.shape)}, for which there is no "
+                "canonical name: give the model inside that is built from a network, or use Keras' own get_weights"
+            )
     network = getattr(model, "network", None)
     order = {name: i for i, name in enumerate(spec.parameter_shapes(network) if network else variables)}
     return {name: variables[name] for name in sorted(variables, key=lambda name: order.get(name, len(order)))}
@@ -132,7 +153,7 @@ def canonical_shape(variable: keras.Variable) -> tuple[int, ...]:
 
 def dtype_of(model: keras.Model) -> str:
     """The dtype of the variables; raises SpecError where Keras says float64 and JAX made float32 of it."""
-    variable = next(each for layer in model.layers for each in layer.variables if each.name in CANONICAL)
+    variable = next(each for _, layer in _layers(model) for each in layer.variables if each.name in CANONICAL)
     held = keras.backend.standardize_dtype(variable.value.dtype)
     if held != variable.dtype:
         raise spec.SpecError(
@@ -142,8 +163,18 @@ def dtype_of(model: keras.Model) -> str:
     return held
 
 
+def _layers(model: keras.Model, name: str = "") -> Iterator[tuple[str, keras.Layer]]:
+    """The layers with their dotted names, those of models inside it in their place."""
+    for layer in model.layers:
+        path = spec.join(name, layer.name)
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer, path)
+        else:
+            yield path, layer
+
+
 def _channels_last(model: keras.Model) -> bool:
-    formats = (getattr(layer, "data_format", None) for layer in model.layers)
+    formats = (getattr(layer, "data_format", None) for _, layer in _layers(model))
     return next(found for found in formats if found) == "channels_last"
 
 

@@ -11,6 +11,7 @@ import keras
 import spec
 from densenet_keras import blocks, inception, residual  # noqa: F401 (they register what they build)
 from densenet_keras.compat import count_devices
+from densenet_keras.functional import Functional
 
 _building = RLock()
 
@@ -34,9 +35,8 @@ def build(
         inputs = image_input(network) if inputs is None else inputs
         outputs = blocks.sequential(network.root, inputs, "")
     sources = keras.utils.get_source_inputs(inputs)  # where layers made `inputs`, the model starts where they do
-    model = keras.Model(sources[0] if len(sources) == 1 else sources, outputs, name=name or scope(network.name))
-    model.network = network
-    return model
+    inputs = sources[0] if len(sources) == 1 else sources
+    return Functional(inputs, outputs, name=name or scope(network.name), network=network)
 
 
 @contextmanager

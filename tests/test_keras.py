@@ -1,5 +1,6 @@
 """What Keras' users expect."""
 
+import json
 import subprocess
 import sys
 
@@ -74,18 +75,140 @@ def test_both_data_formats_give_the_same(name):
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_a_keras_file_round_trips(keras, tmp_path, images, data_format):
+def test_a_keras_file_round_trips_with_its_network(keras, tmp_path, images, data_format):
     import densenet_keras
 
     model = loaded(data_format=data_format)
     model.save(tmp_path / "model.keras")
     other = keras.models.load_model(tmp_path / "model.keras")
+    assert (other.network, other.network.config) == (NETWORK, NETWORK.config)
     exported = densenet_keras.export_weights(other)
     assert all((exported[name] == array).all() for name, array in densenet_keras.export_weights(model).items())
-    with pytest.raises(spec.SpecError, match=r"small does not say which network it is: .* set model\.network"):
-        densenet_keras.predict(other, images)
-    other.network = NETWORK
     assert (densenet_keras.predict(other, images) == densenet_keras.predict(model, images)).all()
+
+
+@pytest.mark.parametrize("options", [{"include_top": False}, {"include_top": False, "pooling": "max"}])
+def test_a_keras_file_without_the_top_round_trips_with_its_network(keras, tmp_path, options):
+    import densenet_keras
+
+    model = densenet_keras.densenet_d2l(**options)
+    model.save(tmp_path / "model.keras")
+    other = keras.models.load_model(tmp_path / "model.keras")
+    assert (other.network, other.output_shape) == (model.network, model.output_shape)
+    assert other.network.num_classes is None
+
+
+def test_a_model_is_a_functional_one_of_keras(keras):
+    """And its file opens as such where this package is not, with the layers that it has here."""
+    model = loaded()
+    assert isinstance(model, type(keras.Model(model.input, model.output)))
+    assert type(keras.models.clone_model(model)) is type(model)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_keras_file_opens_without_this_package(keras, tmp_path, nested):
+    if keras.backend.backend() == "torch":
+        pytest.skip("there Keras alone builds no dotted name")
+    model = loaded()
+    if nested:
+        model = keras.Sequential([keras.Input((40, 40, 3)), model, keras.layers.Softmax()])
+    model.save(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(2, 40, 40, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    code = "import sys, keras, numpy as np; y = keras.models.load_model('model.keras')(np.load('x.npy')); "
+    code += "np.save('y.npy', y); sys.exit('densenet_keras' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, timeout=120, check=True)
+    assert np.load(tmp_path / "y.npy") == pytest.approx(array(model(x)), abs=1e-5)
+
+
+def test_what_a_file_says_of_its_network_is_checked(keras):
+    model = loaded()
+    text = model.to_json().replace('"growth_rate": 4', '"growth_rate": 0')
+    with pytest.raises(spec.SpecError, match="growth_rate: should be greater than 0, found 0"):
+        keras.models.model_from_json(text)
+
+
+@pytest.mark.parametrize("name", ["residual", "dropped"])
+def test_a_network_without_a_config_is_set_by_hand(keras, tmp_path, images, name):
+    import densenet_keras
+
+    network = {"residual": SMALL["residual"], "dropped": spec.without_dropout(SMALL["dropout"])}[name]
+    model = densenet_keras.build(network)
+    model.save(tmp_path / "model.keras")
+    other = keras.models.load_model(tmp_path / "model.keras")
+    with pytest.raises(spec.SpecError, match="does not say which network it is: set its attribute `network`"):
+        densenet_keras.predict(other, images)
+    other.network = network
+    assert (densenet_keras.predict(other, images) == densenet_keras.predict(model, images)).all()
+
+
+class TestModelsAround:
+    """Models that a network is a part of: all weights or none."""
+
+    @pytest.fixture
+    def inside(self):
+        return loaded()
+
+    def test_those_of_a_model_inside_have_its_name_before(self, keras, inside):
+        import densenet_keras
+
+        own = densenet_keras.export_weights(inside)
+        deep = keras.Sequential([keras.Input((40, 40, 3)), inside], name="deep")
+        model = keras.Sequential([keras.Input((40, 40, 3)), deep, keras.layers.Dense(2, name="head")])
+        weights = densenet_keras.export_weights(model)
+        assert len(weights) == len(model.weights) == len(own) + 2
+        assert all((weights[f"deep.small.{name}"] == array).all() for name, array in own.items())
+        assert densenet_keras.export_weights(model.get_layer("deep").get_layer("small")).keys() == own.keys()
+
+    def test_what_is_loaded_is_all_of_it_or_nothing(self, keras, inside):
+        import densenet_keras
+
+        model = keras.Sequential([keras.Input((40, 40, 3)), inside, keras.layers.Dense(2, name="head")])
+        weights = densenet_keras.export_weights(model)
+        with pytest.raises(spec.SpecError, match=r"nothing was loaded: missing small\.features\.conv0\.weight"):
+            densenet_keras.load_weights(model, densenet_keras.export_weights(inside))
+        doubled = {name: 2 * array for name, array in weights.items()}
+        densenet_keras.load_weights(model, doubled)
+        assert all((doubled[name] == array).all() for name, array in densenet_keras.export_weights(model).items())
+
+    @pytest.mark.parametrize("function", ["export_weights", "load_weights"])
+    def test_a_variable_without_a_name_is_refused(self, keras, inside, function):
+        import densenet_keras
+
+        frames, x = keras.Input((3, 40, 40, 3)), keras.Input((40, 40, 3))
+        depthwise = keras.layers.DepthwiseConv2D(3, name="depthwise")(x)
+        models = {
+            r"features\.conv0/kernel": keras.Model(frames, keras.layers.TimeDistributed(inside)(frames)),
+            "depthwise/kernel": keras.Model(x, inside(keras.layers.ZeroPadding2D(1)(depthwise))),
+            r"conv1d/kernel of shape \(2, 3, 4\)": keras.Model(x, keras.layers.Conv1D(4, 2, name="conv1d")(x[:, 0])),
+        }
+        arguments = ({},) if function == "load_weights" else ()
+        for variable, model in models.items():
+            with pytest.raises(spec.SpecError, match=f"has a variable .*{variable}.* no canonical name"):
+                getattr(densenet_keras, function)(model, *arguments)
+
+    def test_a_model_without_variables_yet_is_refused(self, keras, inside):
+        import densenet_keras
+
+        head = keras.Sequential([keras.layers.Dense(2)], name="head")
+        with pytest.raises(spec.SpecError, match="head has no variables yet: call it on a batch"):
+            densenet_keras.export_weights(head)
+
+    def test_what_runs_a_network_says_where_it_is(self, keras, inside, images):
+        import densenet_keras
+
+        model = keras.Sequential([keras.Input((40, 40, 3)), inside], name="model")
+        labels, optimizer = np.arange(2), densenet_keras.sgd(model, 0.1)
+        for run in (
+            lambda: densenet_keras.predict(model, images),
+            lambda: densenet_keras.trace(model, images),
+            lambda: densenet_keras.loss_and_gradients(model, images, labels),
+            lambda: densenet_keras.step(model, optimizer, images, labels),
+        ):
+            with pytest.raises(
+                spec.SpecError, match=r"model is not built .* its layer small is: give model\.get_layer"
+            ):
+                run()
 
 
 def test_a_weights_file_round_trips(keras, tmp_path, images):
@@ -282,11 +405,22 @@ class TestApplications:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            ({"input_shape": (20, 64, 3)}, "the smallest that works is 3x29x29"),
+            ({"input_shape": (20, 64, 3)}, "input_shape: input 3x20x64 is too small .* that works is 3x29x29"),
             ({"input_shape": (64, 64)}, r"input_shape must be \(height, width, channels\), found \(64, 64\)"),
+            ({"input_shape": (64, 64, 0)}, "densenet121: input_shape: should be greater than 0, found 0"),
+            ({"input_shape": (64, 64, 1), "in_channels": 1}, "in_channels and input_shape are the same, found both"),
             ({"include_top": False, "pooling": "mean"}, "pooling must be 'avg', 'max' or None, found 'mean'"),
-            ({"classifier_activation": "relu"}, "classifier_activation: should be 'softmax', found 'relu'"),
-            ({"classes": 0}, "num_classes: should be greater than 0"),
+            (
+                {"classifier_activation": "relu"},
+                "classifier_activation: should be 'softmax' or 'sigmoid', found 'relu'",
+            ),
+            ({"classes": 0}, "densenet121: classes: should be greater than 0, found 0"),
+            ({"classes": 5, "num_classes": 5}, "num_classes and classes are the same, found both"),
+            ({"input_tensor": np.zeros((1, 64, 64, 3))}, "input_tensor must be symbolic, .* found ndarray"),
+            ({"weights": "imagenet"}, "found 'imagenet': no weights are hosted or downloaded; port .* densenet port"),
+            ({"weights": "their.weights.h5"}, "found 'their.weights.h5': model.load_weights opens .* densenet port"),
+            ({"weights": "their.keras"}, "found 'their.keras': model.load_weights opens"),
+            ({"weights": "theirs.pth"}, "weights must be the path of a .safetensors file"),
         ],
     )
     def test_what_cannot_be_built_is_refused(self, arguments, sentence):
@@ -294,6 +428,109 @@ class TestApplications:
 
         with pytest.raises(spec.SpecError, match=sentence):
             densenet_keras.DenseNet121(**arguments)
+
+    @pytest.mark.parametrize("activation", ["sigmoid", "softmax", "linear", None])
+    def test_an_activation_is_given_by_name_or_as_keras_has_it(self, keras, activation):
+        import densenet_keras
+
+        given = [activation, getattr(keras.activations, activation or "linear")]
+        outputs = {}
+        for each in given:
+            model = densenet_keras.densenet_d2l(classifier_activation=each)
+            assert model.network.gives_logits == (activation in ("linear", None))
+            outputs[each] = model.layers[-1].name
+        expected = "classifier" if activation in ("linear", None) else activation
+        assert set(outputs.values()) == {expected}
+
+    def test_a_sigmoid_is_no_logit(self, keras):
+        import densenet_keras
+
+        model = densenet_keras.densenet_d2l(classifier_activation="sigmoid")
+        batch = np.random.default_rng(0).normal(size=(2, 1, 96, 96)).astype(np.float32)
+        found = densenet_keras.trace(model, batch)
+        assert found["sigmoid"] == pytest.approx(1 / (1 + np.exp(-found["classifier"])), rel=1e-5)
+        with pytest.raises(spec.SpecError, match="densenet_d2l ends in a sigmoid, a loss needs logits"):
+            densenet_keras.loss_and_gradients(model, batch, np.arange(2))
+
+    @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+    def test_images_are_made_ready_as_theirs(self, keras, layout):
+        import densenet_keras
+
+        x = np.random.default_rng(0).integers(0, 256, size=(2, 3, 5, 4)).astype(np.uint8)
+        right = (x / 255 - np.reshape([0.485, 0.456, 0.406], (3, 1, 1))) / np.reshape([0.229, 0.224, 0.225], (3, 1, 1))
+        x, right = (each if layout == "channels_first" else each.transpose(0, 2, 3, 1) for each in (x, right))
+        for each, expected in ((x, right), (x[0], right[0])):
+            found = densenet_keras.preprocess_input(each.copy(), data_format=layout)
+            assert found == pytest.approx(expected, abs=1e-5)
+
+    @pytest.mark.parametrize("shape", [(5, 4, 1), (2, 5, 4, 4), (4, 3)])
+    def test_images_of_other_channels_are_refused(self, shape):
+        import densenet_keras
+
+        with pytest.raises(spec.SpecError, match=r"takes images of shape \(..., height, width, 3\), found"):
+            densenet_keras.preprocess_input(np.zeros(shape))
+
+    @pytest.mark.parametrize("file", ["names.txt", "names.json", "index.json", "mine.safetensors", None])
+    def test_predictions_have_the_names_of_a_file(self, tmp_path, file):
+        import densenet_keras
+
+        names = ["cat", "dog", "eel", "fox", "gnu"]
+        (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
+        (tmp_path / "names.json").write_text(json.dumps(names))
+        (tmp_path / "index.json").write_text(json.dumps({str(i): [f"n{i}", name] for i, name in enumerate(names)}))
+        spec.save(tmp_path / "mine.safetensors", NETWORK, spec.initialize(NETWORK, 0), classes=names)
+        scores = np.array([[0.1, 0.2, 0.4, 0.0, 0.3], [0.5, 0.1, 0.2, 0.2, 0.0]])
+        classes = names if file is None else tmp_path / file
+        (one, other) = densenet_keras.decode_predictions(scores, top=2, classes=classes)
+        ids = ("n2", "n4") if file == "index.json" else ("eel", "gnu")
+        assert one == [(ids[0], "eel", 0.4), (ids[1], "gnu", 0.3)]
+        assert other[0][1:] == ("cat", 0.5)
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            (None, "names.json has no names of classes, .*No such file"),
+            ("{", "names.json has no names of classes, a list or keras.applications' index"),
+            ("7", "names.json has no names of classes"),
+            ('{"1": ["n1", "cat"]}', "names.json has no names of classes"),
+            ('["cat", "dog"]', "names.json: classes should be 3 names, one for each, found"),
+            ('["cat", "dog", 3]', "names.json: classes should be lines of 1 to 200 letters, found 3"),
+        ],
+    )
+    def test_a_file_without_names_is_refused(self, tmp_path, text, sentence):
+        import densenet_keras
+
+        if text is not None:
+            (tmp_path / "names.json").write_text(text)
+        with pytest.raises(spec.SpecError, match=sentence):
+            densenet_keras.decode_predictions(np.eye(3), classes=tmp_path / "names.json")
+
+    def test_without_names_they_are_those_of_imagenet(self, keras, monkeypatch):
+        """Which Keras downloads, so that here its function is put by."""
+        import densenet_keras
+
+        def theirs(preds, top=5):
+            raise OSError("no network")
+
+        monkeypatch.setattr(keras.applications.densenet, "decode_predictions", theirs)
+        with pytest.raises(spec.SpecError, match=r"ImageNet's index, which Keras could not download \(no network\)"):
+            densenet_keras.decode_predictions(np.zeros((1, 1000)))
+        monkeypatch.setattr(keras.applications.densenet, "decode_predictions", lambda preds, top: (preds.shape, top))
+        assert densenet_keras.decode_predictions(np.zeros((1, 1000)), top=3) == ((1, 1000), 3)
+        with pytest.raises(spec.SpecError, match="knows ImageNet's 1000 classes, found scores of 10: give their names"):
+            densenet_keras.decode_predictions(np.zeros((1, 10)))
+        with pytest.raises(spec.SpecError, match=r"takes scores of shape \(N, num_classes\), found \(10,\)"):
+            densenet_keras.decode_predictions(np.zeros(10))
+
+
+def test_an_export_to_onnx_says_what_it_needs(keras, monkeypatch, tmp_path):
+    from densenet_keras import functional
+
+    monkeypatch.setattr(functional, "find_spec", lambda name: None)
+    framework = keras.backend.backend()
+    needed = {"tensorflow": "tf2onnx", "torch": "onnx", "jax": "jax2onnx"}[framework]
+    with pytest.raises(spec.SpecError, match=f"Keras on {framework} exports to ONNX by {needed}, .* pip install"):
+        loaded().export(tmp_path / "model.onnx", format="onnx")
 
 
 def test_the_program_runs_when_it_is_run_not_when_it_is_imported():
