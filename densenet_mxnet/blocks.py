@@ -5,18 +5,20 @@ from typing import Any
 from mxnet.gluon import HybridBlock, nn
 
 from densenet_mxnet.concat import RecordingAware, concat
-from densenet_mxnet.layers import build
+from densenet_mxnet.containers import Container
+from densenet_mxnet.layers import build, scale
 from spec import blocks
 
 
 @build.register(blocks.Sequential)
-class Sequential(RecordingAware):
+class Sequential(Container):
     """A container's children, one after the other, under the spec's names."""
 
-    def __init__(self, node: blocks.Container):
-        super().__init__()
-        for name, child in node.children:
-            setattr(self, name, build(child))
+    def __init__(self, node: blocks.Container, prefix: str | None = None):
+        super().__init__(prefix)
+        with self.name_scope():
+            for name, child in node.children:
+                setattr(self, name, build(child))
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
         for block in self._children.values():
@@ -79,7 +81,7 @@ class SqueezeExcitation(HybridBlock):
     def hybrid_forward(self, F: Any, x: Any) -> Any:  # (N, C, H, W)
         gate = self.flatten(self.pool(x))  # (N, C)
         gate = self.sigmoid(self.fc2(self.relu(self.fc1(gate))))  # (N, C)
-        return F.broadcast_mul(x, F.reshape(gate, (0, 0, 1, 1)))  # (N, C, H, W)
+        return scale(F, x, gate)  # (N, C, H, W)
 
 
 @build.register(blocks.Transition)

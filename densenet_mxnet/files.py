@@ -7,8 +7,9 @@ from pathlib import Path
 import mxnet as mx
 
 import spec
+from densenet_mxnet.arrays import held_in, legacy_arrays
 from densenet_mxnet.interop import load_weights
-from densenet_mxnet.model import ConvNet, build, legacy_arrays
+from densenet_mxnet.model import ConvNet, build
 from spec.files import replacing
 
 SUFFIXES = (".params",)
@@ -26,7 +27,7 @@ def save(path: str | Path, model: ConvNet) -> None:
     """Writes the model's parameters as a .params file, in one step."""
     if Path(path).suffix not in SUFFIXES:
         raise spec.SpecError(f"a file of parameters has a name that ends in .params, found {str(path)!r}")
-    with replacing(path) as beside, whole(beside):
+    with replacing(path) as beside, whole(beside), held_in(model, numpy=False):
         model.save_parameters(str(beside))
 
 

@@ -1,8 +1,8 @@
 """A model as one static graph: what Gluon calls hybridized, beside the model, which stays as its user has it.
 
 Eager execution takes 1.2 to 1.5 times as long. There is one graph for inference and one for training, since `concat`
-differs, made when first needed; its memory is planned once for each shape. A graph is made anew once the model has
-other blocks, or one of them other numbers.
+differs, and for each kind of arrays, made when first needed; its memory is planned once for each shape. A graph is made
+anew once the model has other blocks, or one of them other numbers.
 """
 
 from typing import Any
@@ -12,11 +12,13 @@ import mxnet as mx
 from mxnet import autograd
 from mxnet.gluon import Block, Parameter
 
-from densenet_mxnet.model import ConvNet, legacy_arrays
+from densenet_mxnet.arrays import in_kind, is_np, kind
+from densenet_mxnet.concat import retraced
+from densenet_mxnet.model import ConvNet
 
 FLAGS = (("static_alloc", True), ("static_shape", True))
 
-_graphs: WeakKeyDictionary[ConvNet, dict[bool, "Graph"]] = WeakKeyDictionary()
+_graphs: WeakKeyDictionary[ConvNet, dict[tuple[bool, bool], "Graph"]] = WeakKeyDictionary()
 
 
 def run(model: ConvNet, x: mx.nd.NDArray) -> mx.nd.NDArray:
@@ -25,22 +27,24 @@ def run(model: ConvNet, x: mx.nd.NDArray) -> mx.nd.NDArray:
     if any(block._forward_hooks or block._forward_pre_hooks for block in blocks):
         return model(x)
     graphs = _graphs.setdefault(model, {})
-    key = autograd.is_recording()
-    with legacy_arrays():
+    numpy = is_np(x)
+    key = autograd.is_recording(), numpy
+    with kind(numpy):
         if key not in graphs or graphs[key].settings != settings_of(blocks):
-            graphs[key] = Graph(model, blocks)
+            graphs[key] = Graph(model, blocks, numpy)
         return graphs[key](model, x)
 
 
 class Graph:
     """The model as it is now, recording or not; run eagerly where a block of its user's takes arrays alone."""
 
-    def __init__(self, model: ConvNet, blocks: list[Block]):
+    def __init__(self, model: ConvNet, blocks: list[Block], numpy: bool):
         self.settings = settings_of(blocks)
         self.inputs: list[Parameter | None] = []
         self.op: Any = None
         try:
-            output = model(mx.sym.var("data"))
+            with retraced():
+                output = model(in_kind(mx.sym.var("data"), numpy))
         except Exception:  # of any kind, from any block: run eagerly, it says what is wrong, if anything is
             return
         parameters = dict(model.collect_params().items())

@@ -12,7 +12,8 @@ from mxnet.gluon.nn import BatchNorm
 
 import spec
 from densenet_mxnet import graph
-from densenet_mxnet.model import ConvNet, legacy_arrays
+from densenet_mxnet.arrays import follow, holds_np, in_kind, is_np, kind, legacy_arrays
+from densenet_mxnet.model import ConvNet, check_place
 from spec.threads import one_at_a_time
 
 RUNNING_UPDATE = spec.RunningUpdate(decay_dtype="float32")
@@ -24,11 +25,11 @@ def load_weights(model: ConvNet, weights: spec.Weights) -> None:
     """Assigns {canonical name: array}; raises SpecError, and changes nothing, unless all fit."""
     parameters = _parameters(model)
     spec.check_weights(weights, {name: parameter.shape for name, parameter in parameters.items()}, dtype_of(parameters))
-    with legacy_arrays():
-        for name, parameter in parameters.items():
-            if parameter._data is None:
-                parameter.initialize(mx.init.Zero())
-            parameter.set_data(mx.nd.array(weights[name], dtype=weights[name].dtype))
+    for name, parameter in parameters.items():
+        if parameter._data is None:
+            parameter.initialize(mx.init.Zero())
+        array = mx.nd.array(weights[name], dtype=weights[name].dtype)
+        parameter.set_data(in_kind(array, is_np(parameter._data[0])))
     for _, block in named_blocks(model):
         block._clear_cached_op()  # a graph optimized for inference keeps the old values folded in
 
@@ -80,7 +81,7 @@ def loss_and_gradients(
     parameters = {name: parameter for name, parameter in trained(model).items() if parameter.grad_req != "null"}
     values = [parameter.data(x.context) for parameter in parameters.values()] + [x]
     x.attach_grad()
-    with legacy_arrays(), _kept_buffers(model):
+    with kind(is_np(x)), _kept_buffers(model):
         with autograd.record():
             loss = cross_entropy(model(x), labels)
         gradients = autograd.grad(loss, values)
@@ -93,18 +94,21 @@ def to_input(model: ConvNet, images: np.ndarray) -> mx.nd.NDArray:
     """Images (N, C, H, W) in the model's dtype, where the model is; raises SpecError for ones that do not fit."""
     model.network.check_images(images)
     parameters = with_values(model)
-    return mx.nd.array(images, place_of(parameters), dtype_of(parameters))
+    check_place(dtype_of(parameters), place_of(parameters))
+    array = mx.nd.array(images, place_of(parameters), dtype_of(parameters))
+    return in_kind(array, holds_np(parameters))
 
 
 def cross_entropy(logits: mx.nd.NDArray, labels: np.ndarray, label_smoothing: float = 0.0) -> mx.nd.NDArray:
     """The mean loss of logits (N, num_classes) with labels (N,)."""
-    expected = mx.nd.array(labels, logits.context)
-    if not label_smoothing:
-        return SoftmaxCrossEntropyLoss()(logits, expected).mean()
-    classes = logits.shape[1]
-    expected = mx.nd.one_hot(expected, classes, dtype=logits.dtype)
-    expected = (1 - label_smoothing) * expected + label_smoothing / classes
-    return SoftmaxCrossEntropyLoss(sparse_label=False)(logits, expected).mean()
+    with legacy_arrays():
+        logits, expected = in_kind(logits, numpy=False), mx.nd.array(labels, logits.context)
+        if not label_smoothing:
+            return SoftmaxCrossEntropyLoss()(logits, expected).mean()
+        classes = logits.shape[1]
+        expected = mx.nd.one_hot(expected, classes, dtype=logits.dtype)
+        expected = (1 - label_smoothing) * expected + label_smoothing / classes
+        return SoftmaxCrossEntropyLoss(sparse_label=False)(logits, expected).mean()
 
 
 @contextmanager
@@ -122,10 +126,26 @@ def mode(model: ConvNet, frozen_statistics: bool) -> Iterator[None]:
 
 
 def with_values(model: ConvNet) -> dict[str, Parameter]:
-    """The parameters; raises SpecError where one has no values, which Gluon would say in many."""
+    """The parameters, all in one kind of arrays.
+
+    Raises SpecError where one has no values, or where they are not in the same place, which Gluon would say in many.
+    """
     parameters = _parameters(model)
+    if any(parameter._deferred_init for parameter in parameters.values()):
+        _complete(model, parameters)
     if any(parameter._data is None for parameter in parameters.values()):
         raise spec.SpecError(f"{model.network.name} has no values yet: call initialize() or load_weights first")
+    (first, one), *_ = parameters.items()
+    numpy, place = holds_np(parameters), one._ctx_list
+    for name, parameter in parameters.items():
+        if parameter._ctx_list != place:
+            raise spec.SpecError(
+                f"{first} is on {_listed(one)}, {name} on {_listed(parameter)}: "
+                "put all in one place with model.collect_params().reset_ctx(context)"
+            )
+    if any(is_np(parameter._data[0]) is not numpy for parameter in parameters.values()):
+        with kind(numpy):
+            follow(model)
     return parameters
 
 
@@ -137,6 +157,20 @@ def trained(model: ConvNet) -> dict[str, Parameter]:
 def place_of(parameters: dict[str, Parameter]) -> mx.Context:
     """The context that has the values, the first where several have."""
     return next(iter(parameters.values())).list_ctx()[0]
+
+
+def _listed(parameter: Parameter) -> str:
+    return ", ".join(map(str, parameter.list_ctx()))
+
+
+def _complete(model: ConvNet, parameters: dict[str, Parameter]) -> None:
+    """A pass that gives values to layers of the user's which find out their shapes in the first one."""
+    filled = {name: parameter for name, parameter in parameters.items() if parameter._data is not None}
+    if filled:
+        C, H, W = model.network.input_shape
+        x = in_kind(mx.nd.zeros((1, C, H, W), place_of(filled), dtype_of(filled)), holds_np(filled))
+        with autograd.pause():
+            model(x)
 
 
 def _parameters(model: Block) -> dict[str, Parameter]:

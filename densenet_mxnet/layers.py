@@ -5,6 +5,7 @@ from typing import Any
 
 from mxnet.gluon import HybridBlock, nn
 
+from densenet_mxnet.arrays import on_legacy_arrays
 from spec import layers
 
 
@@ -76,6 +77,19 @@ def _(node: layers.Softmax) -> HybridBlock:
     return nn.HybridLambda(softmax)
 
 
+@on_legacy_arrays
 def softmax(F: Any, x: Any) -> Any:
     """Over the channels; Gluon's own is over the last axis, which is the width of a map."""
     return F.softmax(x, axis=1)
+
+
+@on_legacy_arrays
+def scale(F: Any, x: Any, gate: Any) -> Any:
+    """Maps (N, C, H, W), each times its gate (N, C)."""
+    return F.broadcast_mul(x, F.reshape(gate, (0, 0, 1, 1)))
+
+
+@on_legacy_arrays
+def relu(F: Any, x: Any) -> Any:
+    """Without a block of its own."""
+    return F.relu(x)

@@ -10,7 +10,7 @@ from mxnet.gluon import HybridBlock
 from mxnet.gluon.model_zoo.vision import DenseNet
 
 import spec
-from densenet_mxnet.model import legacy_arrays
+from densenet_mxnet.arrays import legacy_arrays
 from spec.families.densenet import DenseNetConfig
 
 
@@ -27,14 +27,15 @@ def predict_peer(path: str | Path, network: spec.Network, images: np.ndarray) ->
     """What their model puts out for images (N, C, H, W) with the parameters of a file, loaded as Gluon itself does."""
     with legacy_arrays():
         model = build_peer(network)
-        _load(model, path)
+        load_peer(model, path)
         model.cast(str(images.dtype))
         return model(mx.nd.array(images, dtype=images.dtype)).asnumpy()
 
 
-def _load(model: HybridBlock, path: str | Path) -> None:
+def load_peer(model: HybridBlock, path: str | Path) -> None:
     """By structure, or by prefix, with that of another process and what export puts before it taken off."""
     arrays = mx.nd.load(str(path))
+    model.cast(np.dtype(next(iter(arrays.values())).dtype).name)
     if any("." in name for name in arrays):
         model.load_parameters(str(path))
         return

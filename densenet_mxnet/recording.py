@@ -24,8 +24,8 @@ from mxnet.ndarray import NDArray, register
 from mxnet.util import is_np_array
 
 import spec
+from densenet_mxnet.arrays import legacy_arrays
 from densenet_mxnet.interop import cross_entropy, eager, named_blocks
-from densenet_mxnet.model import legacy_arrays
 from densenet_mxnet.operations import NAMES, Settings, described
 from spec.recording import ACTIVATIONS, COMBINING, INPUT, LAYERS, SHAPING, UNKNOWN, Call, Recording, Training
 from spec.threads import one_at_a_time

@@ -5,7 +5,7 @@ from typing import Any
 from mxnet.gluon import HybridBlock, nn
 
 from densenet_mxnet.blocks import SqueezeExcitation
-from densenet_mxnet.layers import build
+from densenet_mxnet.layers import build, relu
 from spec import blocks
 
 
@@ -34,4 +34,4 @@ class Residual(HybridBlock):
         if self.se is not None:
             branch = self.se(branch)
         shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(branch + shortcut)
+        return relu(F, branch + shortcut)

@@ -9,8 +9,9 @@ from mxnet.gluon import Trainer
 
 import spec
 from densenet_mxnet import graph
+from densenet_mxnet.arrays import holds_np, in_kind, kind, legacy_arrays
 from densenet_mxnet.interop import cross_entropy, dtype_of, mode, place_of, to_input, trained, with_values
-from densenet_mxnet.model import ConvNet, legacy_arrays
+from densenet_mxnet.model import ConvNet
 from spec.threads import one_at_a_time
 from spec.training import check_frozen, check_sgd, check_step, check_velocities
 
@@ -61,6 +62,7 @@ def step(
             logits = graph.run(model, x)
             loss = cross_entropy(logits, labels, label_smoothing)
         loss.backward()
+    with kind(holds_np(with_values(model))):
         optimizer.step(1)  # the loss is a mean already
     return loss.asscalar().item(), logits.asnumpy()
 
@@ -70,7 +72,7 @@ def freeze(model: ConvNet, names: Collection[str]) -> None:
     """From now on steps leave just these parameters as they are. Raises SpecError for a name that is none."""
     parameters = trained(model)
     check_frozen(names, parameters)
-    with legacy_arrays():
+    with kind(holds_np(parameters)):
         for name, parameter in parameters.items():
             parameter.grad_req = "null" if name in names else "write"
 
@@ -80,7 +82,7 @@ def export_velocities(model: ConvNet, optimizer: Trainer) -> spec.Weights:
     """{canonical name: array} of the velocity of every parameter; empty without momentum."""
     states = optimizer._updaters[0].states
     return {
-        name: (states[i] if i in states else mx.nd.zeros_like(parameter.data())).asnumpy()
+        name: (states[i] if i in states else mx.nd.zeros_like(in_kind(parameter.data(), numpy=False))).asnumpy()
         for name, i, parameter in _indexed(model, optimizer)
     }
 
@@ -131,6 +133,7 @@ class CoupledSGD(mx.optimizer.Optimizer):
         super().__init__(learning_rate=learning_rate, wd=wd, param_dict=param_dict)
         self.momentum = momentum
         self.nesterov = nesterov
+        self.allow_np_array = True  # else it would take those of NumPy mode only if it was made in that
 
     def create_state(self, index: int, weight: mx.nd.NDArray) -> mx.nd.NDArray | None:
         """The velocity of one parameter."""

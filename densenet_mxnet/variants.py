@@ -1,27 +1,54 @@
 """Models by name, with the model zoo's signatures: `densenet121(classes=1000, ctx=mx.cpu(), weights=None)`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import mxnet as mx
 
 import spec
+from densenet_mxnet import zoo
 from densenet_mxnet.interop import load_weights
 from densenet_mxnet.model import ConvNet, build
-from spec.builders import builder
+from spec.builders import Overrides, builder, network
+
+
+class GluonOverrides(Overrides, total=False):
+    """The fields, and what the model zoo calls some of them."""
+
+    num_init_features: int
 
 
 def get_model(
-    variant: str, /, *, classes: int | None = None, ctx: Any = None, weights: str | Path | None = None, **overrides: Any
+    variant: str,
+    /,
+    *,
+    pretrained: bool = False,
+    classes: int | None = None,
+    ctx: Any = None,
+    root: str | Path | None = None,
+    weights: str | Path | None = None,
+    prefix: str | None = None,
+    **overrides: Unpack[GluonOverrides],
 ) -> ConvNet:
-    """A variant by name: `get_model("densenet121", classes=10)`; not initialized unless `weights` are given.
+    """A variant by name, as the model zoo has it: `get_model("densenet121", classes=10)`.
 
-    `weights` is the path of a .safetensors file with canonical names, loaded on `ctx`. `classes` is
-    num_classes under Gluon's name; `overrides` are fields of spec.DenseNetConfig.
+    It is a HybridBlock without values, unless `weights` are given: call `initialize()`, or `load_parameters` with a
+    file of save_parameters or of the model zoo. It hybridizes, exports, and takes nd arrays (N, C, H, W), np arrays
+    where `npx.set_np()` is on; it puts out logits. `net.output` is the last linear layer: set it to an `nn.Dense` for
+    other classes. `net.features` is all up to the last norm and puts out maps; `net[:-1]` is all but `net.output` and
+    puts out (N, C), which in the zoo `features` does.
+
+    `classes` is 1000 unless the variant says other. `weights` is the path of a .safetensors file with canonical
+    names, loaded on `ctx`, a context or a list of them. `prefix` is what the names of its parameters begin with,
+    densenet0_ if it is not given. `pretrained` may only be False, since nothing is downloaded, `root` is where the zoo
+    would put its files. What else is given are fields of the variant, growth_rate=16, dropout=0.2, in_channels=1,
+    also num_init_features, the zoo's word for the stem's channels: `densenet schema` describes them.
+    Raises SpecError, in one sentence, for what cannot be built.
     """
-    if classes is not None:
-        overrides["num_classes"] = classes
-    model = build(spec.variant(variant, **overrides))
+    variant = variant.lower()
+    given: dict[str, Any] = {**overrides} if classes is None else {"classes": classes, **overrides}
+    zoo.refuse(variant, pretrained, given)
+    model = build(network(variant, given, zoo.WORDS), prefix=prefix)
     if weights is not None:
         model.initialize(mx.init.Zero(), ctx)
         load_weights(model, spec.read_weights(weights, model.network))
