@@ -1,6 +1,7 @@
 """`densenet train`, as it is typed: what it prints and writes, how it is stopped, what a terminal shows meanwhile."""
 
 import inspect
+import gc
 import json
 import os
 import re
@@ -134,8 +135,12 @@ def after(count: int, then, monkeypatch) -> None:
 
 
 def interrupt(*numbers: int) -> None:
-    for number in numbers:
-        signal.raise_signal(number)  # at once: one that is sent may reach another thread first
+    gc.disable()  # an interrupt that falls into a __del__ is ignored there
+    try:
+        for number in numbers:
+            signal.raise_signal(number)  # at once: one that is sent may reach another thread first
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
