@@ -1,7 +1,7 @@
 """`densenet train`, as it is typed: what it prints and writes, how it is stopped, what a terminal shows meanwhile."""
 
-import inspect
 import gc
+import inspect
 import json
 import os
 import re
