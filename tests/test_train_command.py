@@ -171,14 +171,14 @@ def test_a_signal_stops_it_after_the_step_and_saves(place, capsys, monkeypatch, 
 def test_a_second_signal_does_not_wait(place, capsys, monkeypatch):
     after(2, lambda: interrupt(signal.SIGINT, signal.SIGINT), monkeypatch)
     status, _, err = run(capsys, *new_run("--out", "run"))
-    assert (status, err) == (130, "densenet: interrupted\n")
+    assert (err, status) == ("densenet: interrupted\n", 130)
 
 
 def test_a_signal_before_the_first_step_does_not_wait_either(place, capsys, monkeypatch):
     """Reading a folder of many images takes a while."""
     monkeypatch.setattr(train_.training, "begun", lambda *_: interrupt(signal.SIGINT))
     status, _, err = run(capsys, *new_run("--out", "run"))
-    assert (status, err) == (130, "densenet: interrupted\n")
+    assert (err, status) == ("densenet: interrupted\n", 130)
 
 
 def test_names_neither_color_nor_clear_a_terminal(place, capsys):
