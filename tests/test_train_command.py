@@ -20,7 +20,7 @@ import pytest
 
 import spec
 from densenet_tools import backends
-from densenet_tools.commands import evaluate, heatmap, plot, predict, train as train_
+from densenet_tools.commands import evaluate, heatmap, plot, predict, stopping, train as train_
 from densenet_tools.training import read
 from spec import reference
 from tests.data.support import write_folder, write_idx
@@ -175,8 +175,14 @@ def test_a_second_signal_does_not_wait(place, capsys, monkeypatch):
 
 
 def test_a_signal_before_the_first_step_does_not_wait_either(place, capsys, monkeypatch):
-    """Reading a folder of many images takes a while."""
-    monkeypatch.setattr(train_.training, "begun", lambda *_: interrupt(signal.SIGINT))
+    """Reading a folder of many images takes a while; until then a signal does what it did before."""
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+
+    def begun(*_: Any) -> None:
+        assert {number: signal.getsignal(number) for number in before} == before
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_.training, "begun", begun)
     status, _, err = run(capsys, *new_run("--out", "run"))
     assert (err, status) == ("densenet: interrupted\n", 130)
 
