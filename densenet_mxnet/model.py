@@ -24,7 +24,7 @@ class ConvNet(blocks.Sequential):
     def __init__(self, network: spec.Network, prefix: str | None = None):
         self._built = self._network = network
         self._changes: dict[str, int | None] = {}
-        self._first, self._output = surgery.first_path(network), surgery.output_path(network)
+        self._first, self._output = network.first_path, network.classifier_path
         super().__init__(network.root, prefix)
         rename(self, self.prefix)
 

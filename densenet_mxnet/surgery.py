@@ -6,18 +6,6 @@ from typing import Any
 from mxnet.gluon import Block, nn
 
 import spec
-from spec.layers import Conv, Linear
-
-
-def first_path(network: spec.Network) -> str | None:
-    """The path of the convolution that takes the images."""
-    return next((path for path, node in spec.walk(network.root) if isinstance(node, Conv)), None)
-
-
-def output_path(network: spec.Network) -> str | None:
-    """The path of the linear layer that puts out one value for each class; None where there is none."""
-    linear = [path for path, node in spec.walk(network.root) if isinstance(node, Linear)]
-    return linear[-1] if linear and network.num_classes is not None else None
 
 
 def block_at(model: Block, path: str) -> Block:

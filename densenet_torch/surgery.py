@@ -5,18 +5,6 @@ from functools import lru_cache
 from torch import nn
 
 import spec
-from spec.layers import Conv, Linear
-
-
-def classifier_path(network: spec.Network) -> str | None:
-    """The path of the linear layer that puts out one value for each class; None where there is none."""
-    linear = [path for path, node in spec.walk(network.root) if isinstance(node, Linear)]
-    return linear[-1] if linear and network.num_classes is not None else None
-
-
-def first_path(network: spec.Network) -> str:
-    """The path of the first convolution."""
-    return next(path for path, node in spec.walk(network.root) if isinstance(node, Conv))
 
 
 def as_changed(network: spec.Network, model: nn.Module) -> spec.Network:
@@ -26,7 +14,8 @@ def as_changed(network: spec.Network, model: nn.Module) -> spec.Network:
     """
     if network.config is None:
         return network
-    in_channels = _number(at(model, first_path(network)), "in_channels", 0) or network.in_channels
+    first = network.first_path
+    in_channels = (_number(at(model, first), "in_channels", 0) if first else None) or network.in_channels
     num_classes = _classes(network, model)
     if (in_channels, num_classes) == (network.in_channels, network.num_classes):
         return network
@@ -51,7 +40,7 @@ def _number(module: nn.Module | None, name: str, place: int) -> int | None:
 
 
 def _classes(network: spec.Network, model: nn.Module) -> int | None:
-    path = classifier_path(network)
+    path = network.classifier_path
     if path is None:
         return network.num_classes
     classifier = at(model, path)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import spec
 from densenet_torch.checkpointing import set_checkpointing
 from densenet_torch.layers import build
-from densenet_torch.surgery import at, classifier_path, first_path
+from densenet_torch.surgery import at
 from spec.layers import Flatten, GlobalAvgPool
 from spec.tree import Node, output_shape
 
@@ -52,7 +52,7 @@ class TimmMethods(nn.Sequential):
     @property
     def head_hidden_size(self) -> int:
         """How many features the classifier is given."""
-        path = classifier_path(self.built)
+        path = self.built.classifier_path
         return dict(spec.walk(self.built.root))[path].in_features if path else self.num_features  # type: ignore[attr-defined]
 
     @property
@@ -61,14 +61,14 @@ class TimmMethods(nn.Sequential):
         return {
             "input_size": self.network.input_shape,
             "num_classes": self.num_classes,
-            "first_conv": first_path(self.built),
-            "classifier": classifier_path(self.built),
+            "first_conv": self.built.first_path,
+            "classifier": self.built.classifier_path,
         }
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """What comes after `forward_features`, with `pre_logits` without the classifier: pooled features."""
         head = [name for name, _ in self.built.root.children[len(self.built.body.children) :]]
-        last = (classifier_path(self.built) or "").partition(".")[0]
+        last = (self.built.classifier_path or "").partition(".")[0]
         for name in head[: head.index(last)] if pre_logits and last else head:
             x = self.get_submodule(name)(x)
         return x
@@ -102,7 +102,7 @@ class TimmMethods(nn.Sequential):
         set_checkpointing(self, enable)
 
     def _classifier(self) -> str:
-        path = classifier_path(self.built)
+        path = self.built.classifier_path
         if path is None:
             raise spec.SpecError(f"{self.built.name} has no linear layer for its classes: replace layers by hand")
         return path

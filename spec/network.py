@@ -10,9 +10,9 @@ import numpy as np
 from spec.blocks import Sequential
 from spec.config import NetworkConfig
 from spec.errors import SpecError
-from spec.layers import BatchNorm, Flatten, GlobalAvgPool, Sigmoid, Softmax
+from spec.layers import BatchNorm, Conv, Flatten, GlobalAvgPool, Linear, Sigmoid, Softmax
 from spec.shapes import Misfit, Shape, TooLarge, TooSmall, by
-from spec.tree import Node, output_shape, output_shapes
+from spec.tree import Node, output_shape, output_shapes, walk
 
 LARGEST = 2**16  # pixels along a side, more than any image has
 ACTIVATIONS = {"softmax": Softmax, "sigmoid": Sigmoid}
@@ -68,6 +68,17 @@ class Network:
     def headless(self) -> "Network":
         """The body alone, as a network without classifier; its config is the whole network's."""
         return _with_config(replace(self, root=self.body, num_classes=None), self.config)
+
+    @property
+    def first_path(self) -> str | None:
+        """The path of the convolution that takes the images; None where there is none."""
+        return next((path for path, node in walk(self.root) if isinstance(node, Conv)), None)
+
+    @property
+    def classifier_path(self) -> str | None:
+        """The path of the linear layer that puts out one value for each class; None where there is none."""
+        linear = [path for path, node in walk(self.root) if isinstance(node, Linear)]
+        return linear[-1] if linear and self.num_classes is not None else None
 
     @property
     def gives_logits(self) -> bool:

@@ -69,7 +69,8 @@ def diagnose(
         weights = weights_for(network, images, seed, "float64" if recording.dtype == "float64" else "float32")
         put = holdings.assigned(steps, recording, matched, arrays, weights)
     with suspect.holding(put):
-        recording, arrays = _up_to_logits(suspect.record(images), steps)[0], suspect.arrays()
+        if put:
+            recording, arrays = _up_to_logits(suspect.record(images), steps)[0], suspect.arrays()
         if recording.dtype in ("float16", "bfloat16"):  # rounded when they were put in
             weights |= holdings.held(steps, recording, matched, arrays)
         learns = [trained(suspect, network, steps, images, weights)] if training else []
