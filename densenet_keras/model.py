@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 import spec
-from densenet_keras import blocks, inception, residual  # noqa: F401 (they register what they build)
+from densenet_keras import blocks, inception, parallel, residual  # noqa: F401 (they register what they build)
 from densenet_keras.compat import count_devices
 from densenet_keras.functional import Functional
 

@@ -9,7 +9,7 @@ import numpy as np
 from mxnet.gluon import Block
 
 import spec
-from densenet_mxnet import blocks, inception, residual, surgery, zoo  # noqa: F401 (some register what they build)
+from densenet_mxnet import blocks, inception, parallel, residual, surgery, zoo  # noqa: F401 (some register what they build)
 from densenet_mxnet.arrays import follow, in_kind, kind
 from densenet_mxnet.prefixes import own_names, rename
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import spec
-from densenet_torch import blocks, inception, residual  # noqa: F401 (they register what they build)
+from densenet_torch import blocks, inception, parallel, residual  # noqa: F401 (they register what they build)
 from densenet_torch.chain import Chain
 from densenet_torch.hub import HubMethods
 from densenet_torch.surgery import as_changed

@@ -17,7 +17,7 @@ from spec.parameters import (
     randomize as randomize,
 )
 from spec.preprocessing import Preprocessing as Preprocessing
-from spec.rewrites import without_dropout as without_dropout
+from spec.rewrites import optimized as optimized, without_dropout as without_dropout
 from spec.running import RunningUpdate as RunningUpdate
 from spec.shapes import Shape as Shape, Shapes as Shapes
 from spec.sources import holds_weights as holds_weights, load as load, load_config as load_config, open as open

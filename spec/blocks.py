@@ -1,4 +1,4 @@
-"""Containers and composites: the nodes that hold other nodes.
+"""Containers, parallel nodes and composites: the nodes that hold other nodes.
 
 `branches` says which leaves they are made of, under which names, in the order in which they run. Names,
 shapes, counts and the NumPy reference follow from that; each backend writes the composites by hand.
@@ -9,7 +9,7 @@ from functools import cached_property
 
 from spec.layers import AvgPool, BatchNorm, Conv, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, ReLU, Sigmoid
 from spec.shapes import Misfit, Shape, by
-from spec.tree import Chain, Chained, Composite, Container, Node
+from spec.tree import Chain, Chained, Composite, Container, Node, Parallel
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,22 @@ def sequence(**nodes: Node) -> Sequential:
 def numbered(*nodes: Node) -> Sequential:
     """One node after the other, named 0, 1, 2 ... as in a torch Sequential."""
     return Sequential(tuple((str(i), node) for i, node in enumerate(nodes)))
+
+
+@dataclass(frozen=True)
+class Concatenation(Parallel):
+    """What chains side by side put out, concatenated: a dense layer of any layers."""
+
+    def output_shape(self, *ends: Shape) -> Shape:
+        return concatenated(*ends)
+
+
+@dataclass(frozen=True)
+class RectifiedSum(Parallel):
+    """relu of the sum of what chains side by side put out: a residual block of any layers."""
+
+    def output_shape(self, *ends: Shape) -> Shape:
+        return added(*ends)
 
 
 @dataclass(frozen=True)
@@ -180,9 +196,7 @@ class Residual(Composite):
         return branch, (("downsample", downsample),)
 
     def output_shape(self, branch: Shape, shortcut: Shape) -> Shape:
-        if branch != shortcut:
-            raise Misfit(f"adds a branch of {by(branch)} to a shortcut of {by(shortcut)}: it needs a projection")
-        return branch
+        return added(branch, shortcut)
 
 
 @dataclass(frozen=True)
@@ -238,3 +252,11 @@ def concatenated(*maps: Shape) -> Shape:
     if len(sizes) > 1:
         raise Misfit(f"concatenates maps of different sizes: {', '.join(map(by, maps))}")
     return (sum(shape[0] for shape in maps), *maps[0][1:])
+
+
+def added(branch: Shape, *shortcuts: Shape) -> Shape:
+    """Maps of one shape, added."""
+    for shortcut in shortcuts:
+        if branch != shortcut:
+            raise Misfit(f"adds a branch of {by(branch)} to a shortcut of {by(shortcut)}: it needs a projection")
+    return branch

@@ -1,13 +1,13 @@
 """The vocabulary of trees: what every node says of itself, and how a tree is walked and rewritten.
 
-A network is a tree of nodes. A leaf is one layer. A container runs its children in order. A composite combines
-what its branches make of its input, and each backend writes it by hand. What a node is stands with the node;
-how it is executed stands in the reference and in each backend.
+A network is a tree of nodes. A leaf is one layer. A container runs its children in order, a parallel node chains of
+them side by side. A composite combines what its branches make of its input, and each backend writes it by hand. What a
+node is stands with the node; how it is executed stands in the reference and in each backend.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 from spec.errors import SpecError
@@ -78,6 +78,17 @@ class Container(Chained):
     @property
     def branches(self) -> tuple[Chain, ...]:
         return (self.children,)
+
+
+@dataclass(frozen=True)
+class Parallel(Parent):
+    """Runs its chains side by side and combines their ends; what they are is all that it is."""
+
+    chains: tuple[Chain, ...]
+
+    @property
+    def branches(self) -> tuple[Chain, ...]:
+        return self.chains
 
 
 class Composite(Parent):

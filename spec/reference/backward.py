@@ -10,7 +10,17 @@ from itertools import product
 import numpy as np
 
 from spec import layers
-from spec.blocks import DenseBlock, DenseLayer, Inception, Residual, Sequential, SqueezeExcitation, Transition
+from spec.blocks import (
+    Concatenation,
+    DenseBlock,
+    DenseLayer,
+    Inception,
+    RectifiedSum,
+    Residual,
+    Sequential,
+    SqueezeExcitation,
+    Transition,
+)
 from spec.reference.forward import Pass, apply, padded, patches_of, per_channel, windows_of
 from spec.tree import Node, join
 
@@ -42,26 +52,23 @@ def _(node: Node, gradient: np.ndarray, *ends: np.ndarray, **_: object) -> Gradi
     return (gradient,)
 
 
-@pullback.register
-def _(node: DenseLayer, gradient: np.ndarray, x: np.ndarray, new: np.ndarray, **_: object) -> Gradients:
-    return gradient[:, : x.shape[1]], gradient[:, x.shape[1] :]
+@pullback.register(Concatenation)
+@pullback.register(DenseLayer)
+@pullback.register(Inception)
+def _(node: Node, gradient: np.ndarray, *ends: np.ndarray, **_: object) -> Gradients:
+    borders = np.cumsum([end.shape[1] for end in ends])[:-1]
+    return tuple(np.split(gradient, borders, axis=1))
+
+
+@pullback.register(RectifiedSum)
+@pullback.register(Residual)
+def _(node: Node, gradient: np.ndarray, *ends: np.ndarray, **_: object) -> Gradients:
+    return (gradient * (sum(ends) > 0),) * len(ends)
 
 
 @pullback.register
 def _(node: SqueezeExcitation, gradient: np.ndarray, x: np.ndarray, gate: np.ndarray, **_: object) -> Gradients:
     return gradient * gate[:, :, None, None], (gradient * x).sum(axis=(2, 3))
-
-
-@pullback.register
-def _(node: Residual, gradient: np.ndarray, branch: np.ndarray, shortcut: np.ndarray, **_: object) -> Gradients:
-    gradient = gradient * (branch + shortcut > 0)
-    return gradient, gradient
-
-
-@pullback.register
-def _(node: Inception, gradient: np.ndarray, *ends: np.ndarray, **_: object) -> Gradients:
-    borders = np.cumsum([end.shape[1] for end in ends])[:-1]
-    return tuple(np.split(gradient, borders, axis=1))
 
 
 @pullback.register

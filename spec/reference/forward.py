@@ -8,7 +8,17 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from spec import layers
-from spec.blocks import DenseBlock, DenseLayer, Inception, Residual, Sequential, SqueezeExcitation, Transition
+from spec.blocks import (
+    Concatenation,
+    DenseBlock,
+    DenseLayer,
+    Inception,
+    RectifiedSum,
+    Residual,
+    Sequential,
+    SqueezeExcitation,
+    Transition,
+)
 from spec.parameters import Weights
 from spec.tree import Node, through
 
@@ -63,24 +73,22 @@ def _(node: Sequential | DenseBlock | Transition, end: np.ndarray, *, run: Pass,
     return end
 
 
-@apply.register
-def _(node: DenseLayer, x: np.ndarray, new: np.ndarray, *, run: Pass, path: str) -> np.ndarray:
-    return np.concatenate([x, new], axis=1)  # (N, C + k, H, W)
+@apply.register(Concatenation)
+@apply.register(DenseLayer)
+@apply.register(Inception)
+def _(node: Concatenation | DenseLayer | Inception, *ends: np.ndarray, run: Pass, path: str) -> np.ndarray:
+    return np.concatenate(ends, axis=1)  # (N, C + k, H, W), or (N, out_channels, H, W)
+
+
+@apply.register(RectifiedSum)
+@apply.register(Residual)
+def _(node: RectifiedSum | Residual, *ends: np.ndarray, run: Pass, path: str) -> np.ndarray:
+    return np.maximum(sum(ends), 0)
 
 
 @apply.register
 def _(node: SqueezeExcitation, x: np.ndarray, gate: np.ndarray, *, run: Pass, path: str) -> np.ndarray:
     return x * gate[:, :, None, None]  # (N, C, H, W) * (N, C, 1, 1)
-
-
-@apply.register
-def _(node: Residual, branch: np.ndarray, shortcut: np.ndarray, *, run: Pass, path: str) -> np.ndarray:
-    return np.maximum(branch + shortcut, 0)
-
-
-@apply.register
-def _(node: Inception, *ends: np.ndarray, run: Pass, path: str) -> np.ndarray:
-    return np.concatenate(ends, axis=1)  # (N, out_channels, H, W)
 
 
 @apply.register
