@@ -1,6 +1,6 @@
 """What importing each package costs, each in fresh processes: median of 5, and that of NumPy alone beside it.
 
-Run with `python benchmarks/import_time.py`.
+Run with `python -m benchmarks.import_time`.
 """
 
 import statistics

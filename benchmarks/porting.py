@@ -3,9 +3,9 @@
 Opening is compared with what it cannot do without, in turns in one process: safetensors' own load_file, and SHA-256 of
 the same values. Porting is timed without the comparison that follows it, after the frameworks that it needs were
 imported; each pair of files has a process of its own. Its memory is how far the process's resident memory rises in
-the first port above what it was before: the peak as Linux has it (VmHWM), which is reset through clear_refs.
+the first port above what it was before.
 
-Run with `python benchmarks/porting.py [--repeats 3] [--files neutral.safetensors,torch.pth]`.
+Run with `python -m benchmarks.porting [--repeats 3] [--files neutral.safetensors,torch.pth]`.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import spec
+from benchmarks import memory
 from densenet_tools import backends, porting
 from densenet_tools.porting import Format
 
@@ -77,19 +78,19 @@ def opening(path: Path) -> dict[str, list[float]]:
 def port(source: Path, dest: Path, repeats: int) -> dict[str, float]:
     """Medians of several ports, the memory of the first, and the seconds that imports took before."""
     imports = _seconds(lambda: _import(source, dest))
-    before = _memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    before = memory.resident()
+    memory.forget_peak()
     wall, cpu = [], []
     for number in range(repeats):
         busy = time.process_time()
         wall.append(_seconds(lambda: _port(source, dest)))
         cpu.append(time.process_time() - busy)
         if number == 0:
-            memory = _memory("VmHWM") - before
+            risen = memory.peak() - before
     return {
         "seconds": statistics.median(wall),
         "cpu": statistics.median(cpu),
-        "memory": memory,
+        "memory": risen,
         "size": source.stat().st_size,
         "imports": imports,
     }
@@ -115,15 +116,9 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _memory(what: str) -> int:
-    """Bytes of this process's memory, as /proc/self/status has them."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:"))
-
-
 def child(*arguments: str) -> dict:
     """What this script prints in a process of its own."""
-    command = [sys.executable, __file__, "--child", *arguments]
+    command = [sys.executable, "-m", "benchmarks.porting", "--child", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise RuntimeError(done.stderr)

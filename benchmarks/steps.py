@@ -4,7 +4,7 @@ PyTorch's is a plain loop, Gluon's a model hybridized with static memory and a T
 predict_on_batch. MXNet, which goes on in the background, is waited for after each call. Both take turns in one
 process, a backend has a process of its own; the first calls, which compile, are shown apart.
 
-Run with `python benchmarks/steps.py [--network densenet40_k12_bc] [--shape 64x1x28x28] [--rounds 9]`.
+Run with `python -m benchmarks.steps [--network densenet40_k12_bc] [--shape 64x1x28x28] [--rounds 9]`.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 import spec
+from benchmarks.engines.torch import MOMENTUM, RATE
 from densenet_tools import backends
 
 Call = Callable[[], Any]
-RATE, MOMENTUM = 0.01, 0.9
 
 
 def calls(backend: str, network: spec.Network, images: np.ndarray, labels: np.ndarray) -> dict[str, tuple[Call, Call]]:
@@ -53,54 +53,27 @@ def wait() -> None:
 
 
 def with_torch(model: Any, images: np.ndarray, labels: np.ndarray) -> tuple[Call, Call]:
-    """A training step and inference in a plain loop."""
-    import torch
+    """A training step and inference in a plain loop, in this order: each puts the model in its mode."""
+    from benchmarks.engines.torch import predictor, stepper
 
-    optimizer, loss_of = torch.optim.SGD(model.parameters(), RATE, MOMENTUM), torch.nn.CrossEntropyLoss()
-
-    def step() -> float:
-        model.train()
-        loss = loss_of(model(torch.from_numpy(images)), torch.from_numpy(labels))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    def predict() -> np.ndarray:
-        model.eval()
-        with torch.inference_mode():
-            return model(torch.from_numpy(images)).numpy()
-
-    return step, predict
+    step = stepper(model)
+    return lambda: step(images, labels), lambda: predictor(model)(images)
 
 
 def with_mxnet(model: Any, images: np.ndarray, labels: np.ndarray) -> tuple[Call, Call]:
     """A training step and inference as a static graph."""
-    import mxnet as mx
+    from benchmarks.engines.mxnet import STATIC, hybridized, predictor, stepper
 
-    model.hybridize(static_alloc=True, static_shape=True)
-    loss_of = mx.gluon.loss.SoftmaxCrossEntropyLoss()
-    settings = {"learning_rate": RATE, "momentum": MOMENTUM}
-    trainer = mx.gluon.Trainer(model.collect_params(), "sgd", settings, kvstore=None)
-
-    def step() -> float:
-        with mx.autograd.record():
-            loss = loss_of(model(mx.nd.array(images)), mx.nd.array(labels)).mean()
-        loss.backward()
-        trainer.step(1)
-        return loss.asscalar()
-
-    return step, lambda: model(mx.nd.array(images)).asnumpy()
+    step, predict = stepper(hybridized(model, **STATIC)), predictor(model)
+    return lambda: step(images, labels), lambda: predict(images)
 
 
 def with_keras(model: Any, images: np.ndarray, labels: np.ndarray) -> tuple[Call, Call]:
     """As fit and predict run them."""
-    import keras
+    from benchmarks.engines.keras import stepper
 
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(RATE, MOMENTUM), loss)
-    x = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-    return lambda: model.train_on_batch(x, labels), lambda: model.predict_on_batch(x)
+    step, x = stepper(model), np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    return lambda: step(x, labels), lambda: model.predict_on_batch(x)
 
 
 NATIVE = {"torch": with_torch, "mxnet": with_mxnet, "keras": with_keras}
@@ -142,7 +115,7 @@ def main() -> None:
     for column in ("backend", "function", "first call", "ours", "native", "ratio", "images/s"):
         table.add_column(column, justify="left" if column in ("backend", "function") else "right")
     for backend in options.backends.split(","):
-        command = [sys.executable, __file__, "--network", options.network, "--shape", options.shape]
+        command = [sys.executable, "-m", "benchmarks.steps", "--network", options.network, "--shape", options.shape]
         command += ["--rounds", str(options.rounds), "--of", backend]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for what, found in json.loads(done.stdout.splitlines()[-1]).items():

@@ -1,0 +1,1 @@
+"""What networks cost, ours beside other people's: `python -m benchmarks`, then `python -m benchmarks page`."""
