@@ -7,8 +7,11 @@ STAMP := $(VENV)/installed
 JAX_VENV := .venv-jax
 JAX_BIN := $(JAX_VENV)/bin
 JAX_STAMP := $(JAX_VENV)/installed
+# With other people's packages beside ours.
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/installed
 DEMO := densenet121 se_densenet121 densenet100_k12_bc densenet_d2l
-BACKENDS := numpy,torch,mxnet,keras
+BACKENDS := numpy,torch,mxnet,keras,onnx
 SEED := 0
 COUNT := 420
 JOBS := 2
@@ -19,7 +22,7 @@ LONG_ON_JAX := vgg or densenet1 or densenet2 or densenet40 or densenet_d2l or al
 	or test_builders or test_tolerance or test_examples or test_docs \
 	or test_diagnose or our_own_networks_are_what_they_compute
 
-.PHONY: demo test test-slow test-keras-torch test-keras-jax parity package mutation check format clean
+.PHONY: demo test test-slow test-keras-torch test-keras-jax parity benchmark package mutation check format clean
 
 demo: $(STAMP)
 	$(BIN)/densenet parity $(DEMO)
@@ -43,6 +46,11 @@ parity: $(JAX_STAMP)
 	$(JAX_BIN)/densenet parity --all --layers --gradients --dtype float64 --json parity.json --html parity.html
 	$(JAX_BIN)/densenet parity $(DEMO) --executors --dtype float64 --json executors.json --html executors.html
 
+# Ours beside other people's, as benchmarks/results and docs/performance.md; minutes in which the machine does nothing else.
+benchmark: $(BENCH_STAMP)
+	$(BENCH_VENV)/bin/python -m benchmarks
+	$(BENCH_VENV)/bin/python -m benchmarks page
+
 # The wheel and the sdist, in dist/, and whether they work where one framework is all there is.
 package: $(STAMP)
 	sh package.sh $(VENV)
@@ -62,11 +70,18 @@ format: $(STAMP)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(JAX_VENV) dist .package
+	rm -rf $(VENV) $(JAX_VENV) $(BENCH_VENV) dist .package
 
 # The stamp is newer than what decides about the environment: the environment is up to date.
 $(STAMP): EXTRAS := all,dev
 $(JAX_STAMP): EXTRAS := all,jax,dev
+$(BENCH_STAMP): EXTRAS := all,dev
 $(STAMP) $(JAX_STAMP): pyproject.toml constraints.txt
 	PYTHON="$(PYTHON)" sh install.sh $(@D) $(EXTRAS)
+	touch $@
+
+# Without what they depend on, which is there: another PyTorch would come with it.
+$(BENCH_STAMP): pyproject.toml constraints.txt benchmarks/requirements.txt
+	PYTHON="$(PYTHON)" sh install.sh $(@D) $(EXTRAS)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/requirements.txt
 	touch $@

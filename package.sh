@@ -6,7 +6,7 @@ set -eu
 rm -rf dist .package
 "$1/bin/python" -m hatchling build -t sdist -d dist
 "$1/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist dist/*.tar.gz
-for framework in torch mxnet keras; do
+for framework in torch mxnet keras onnx; do
     "$1/bin/python" -m venv ".package/$framework"
     ".package/$framework/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
         "$(echo dist/*.whl)[$framework]"

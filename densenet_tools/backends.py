@@ -21,7 +21,10 @@ Predict = Callable[[Any, np.ndarray], np.ndarray]
 
 
 class Backend(Protocol):
-    """What every backend exports, the NumPy reference too; see densenet_torch for the meaning of each."""
+    """What every backend exports, the NumPy reference too; see densenet_torch for the meaning of each.
+
+    One that does not train raises SpecError, instead.
+    """
 
     files: ModuleType
     EXECUTORS: dict[str, Predict]
@@ -61,18 +64,21 @@ class Entry:
 
     `framework` is the module it stands on, whose version says what it ran on. A framework that runs on another
     says which it has chosen (`runs_on`). `executors` are the other ways to run a model, each with the
-    framework it needs below it, or None where that is the chosen one. `logs` says that an import writes to stderr.
+    framework it needs below it, or None where that is the chosen one; those in `only_float32` compute in nothing else.
+    `trains` says whether it has training functions, `logs` that an import writes to stderr.
     """
 
     package: str
     framework: str
     executors: Mapping[str, str | None] = field(default_factory=dict)
     runs_on: Callable[[], str | None] = lambda: None
+    only_float32: Collection[str] = ()
+    trains: bool = True
     logs: bool = False
 
 
 FRAMEWORKS_OF_KERAS = ("tensorflow", "torch", "jax")
-EXTRAS = {"tensorflow": "keras"}  # the extra that installs a framework, where it has another name
+EXTRAS = {"tensorflow": "keras", "onnxruntime": "onnx"}  # what installs a framework, where it has another name
 
 
 def chosen_by_keras() -> str:
@@ -86,7 +92,7 @@ def chosen_by_keras() -> str:
 
 BACKENDS = {
     "numpy": Entry("spec.reference", "numpy"),
-    "torch": Entry("densenet_torch", "torch", {"compiled": None, "exported": None}),
+    "torch": Entry("densenet_torch", "torch", dict.fromkeys(("compiled", "exported", "fused", "fused_compiled"))),
     "mxnet": Entry("densenet_mxnet", "mxnet", {"hybridized": None, "static": None}),
     "keras": Entry(
         "densenet_keras",
@@ -94,6 +100,14 @@ BACKENDS = {
         {"eager": None, **{framework: framework for framework in FRAMEWORKS_OF_KERAS}},
         runs_on=chosen_by_keras,
         logs=True,  # TensorFlow, of the processor's features, come what may
+    ),
+    "onnx": Entry(
+        "densenet_onnx",
+        "onnx",
+        {"openvino": "openvino", "reference": None},
+        runs_on=lambda: "onnxruntime",
+        only_float32=("openvino",),
+        trains=False,
     ),
 }
 
@@ -150,11 +164,15 @@ class Runner:
         backend = self.load()
         return (backend.EXECUTORS[self.executor] if self.executor else backend.predict)(model, images)
 
-    def others(self) -> list["Runner"]:
-        """The backend's other executors, where what they need is installed."""
+    def computes_in(self, dtype: str) -> bool:
+        """Whether it can run models of that dtype."""
+        return dtype == "float32" or self.executor not in self.entry.only_float32
+
+    def others(self, dtype: str = "float32") -> list["Runner"]:
+        """The backend's other executors that compute in `dtype`, where what they need is installed."""
         same = [name for name, framework in self.entry.executors.items() if framework and framework == self.runs_on]
         others = [Runner(self.backend, name) for name in self.entry.executors if name not in same]
-        return [other for other in others if other.installed]
+        return [other for other in others if other.installed and other.computes_in(dtype)]
 
 
 def parse(text: str) -> Runner:

@@ -29,7 +29,7 @@ from spec.inference import infer
 from spec.variants import config_of
 
 DOCS = Path(__file__).parent
-FRAMEWORKS = [name for name in backends.BACKENDS if name != "numpy"]
+FRAMEWORKS = [name for name, entry in backends.BACKENDS.items() if name != "numpy" and entry.trains]
 BEGIN, END = "<!-- generated: {} -->", "<!-- end -->"
 NORM = layers.BatchNorm(
     64, eps=spec.DenseNetConfig.model_fields["eps"].default, decay=spec.DenseNetConfig.model_fields["decay"].default

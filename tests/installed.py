@@ -6,8 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-MODULES = {"torch": "torch", "mxnet": "mxnet", "keras": "tensorflow"}
-PACKAGES = ("spec", "densenet_torch", "densenet_mxnet", "densenet_keras", "densenet_tools")
+MODULES = {"torch": "torch", "mxnet": "mxnet", "keras": "tensorflow", "onnx": "onnx"}
+PACKAGES = ("spec", "densenet_torch", "densenet_mxnet", "densenet_keras", "densenet_onnx", "densenet_tools")
 
 
 def main(framework: str) -> None:
@@ -16,7 +16,7 @@ def main(framework: str) -> None:
     assert not others, f"installed, too: {others}"
     backend = importlib.import_module(f"densenet_{framework}")
     builder = getattr(backend, "DenseNet121" if framework == "keras" else "densenet121")
-    builder(**{"num_classes" if framework == "torch" else "classes": 10})
+    builder(**{"classes" if framework in ("mxnet", "keras") else "num_classes": 10})
     command = Path(sys.executable).with_name("densenet")
     subprocess.run([command, "parity", "densenet_d2l", "--backends", "numpy", framework], check=True)
     for package in PACKAGES:

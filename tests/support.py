@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import is_dataclass
+from inspect import isabstract
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from densenet_tools.parity import Verdict, verify
 from spec import blocks, layers
 from spec.tree import Node
 
-FRAMEWORKS = [name for name in backends.BACKENDS if name != "numpy"]
+FRAMEWORKS = [name for name, entry in backends.BACKENDS.items() if name != "numpy" and entry.trains]
 
 
 def chosen() -> list[str]:
@@ -51,7 +52,7 @@ def loaded(backend: Backend, network: spec.Network, weights: spec.Weights):
 def kinds(base: type[Node]) -> list[type[Node]]:
     """The nodes of the spec that are leaves, containers or composites, in the order in which it defines them."""
     defined = [kind for module in (layers, blocks) for kind in vars(module).values() if is_dataclass(kind)]
-    return [kind for kind in dict.fromkeys(defined) if issubclass(kind, base)]
+    return [kind for kind in dict.fromkeys(defined) if issubclass(kind, base) and not isabstract(kind)]
 
 
 __all__ = ["FRAMEWORKS", "Runner", "chosen", "kinds", "loaded", "photographs", "require", "verdict"]

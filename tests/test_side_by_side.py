@@ -1,4 +1,4 @@
-"""The three backends have the same files, functions and names, in the same order."""
+"""The backends have the same files, functions and names, in the same order."""
 
 import ast
 import importlib
@@ -11,14 +11,19 @@ import spec
 import spec.blocks
 import spec.layers
 from densenet_tools.backends import BACKENDS
-from spec.tree import Composite, Container, Leaf
+from spec.tree import Leaf, Parent
 from tests.support import FRAMEWORKS, kinds, require
 
 ROOT = Path(spec.__file__).parent.parent
 PACKAGES = [BACKENDS[name].package for name in FRAMEWORKS]
+ALL = [*PACKAGES, BACKENDS["onnx"].package]
+# ONNX's models are no code that a stranger wrote, which would have to be recorded.
+LACKING = {"densenet_onnx": {"operations.py", "recording.py"}}
 EXTRA = {  # what only one of them needs
-    # PyTorch's users know timm and the Hub, change models by hand, and cut them in slices.
-    "densenet_torch": {"chain.py", "checkpointing.py", "features.py", "hub.py", "surgery.py", "timm.py"},
+    # PyTorch's users know timm and the Hub, change models by hand, and cut them in slices; and two faster ways to run.
+    "densenet_torch": {
+        *("chain.py", "checkpointing.py", "efficient.py", "features.py", "fused.py", "hub.py", "surgery.py", "timm.py")
+    },
     # MXNet 1.9.1 has its traps, two kinds of arrays, and a zoo; eager execution is slow in it and in Keras.
     "densenet_mxnet": {
         *("arrays.py", "compat.py", "concat.py", "containers.py", "graph.py", "peers.py", "prefixes.py", "surgery.py"),
@@ -29,6 +34,8 @@ EXTRA = {  # what only one of them needs
         *("compat.py", "gradients.py", "graph.py", "__main__.py"),
         *("peers.py", "applications.py", "functional.py"),
     },
+    # A graph is built with a tool of its own, run by several engines, of which one is made exact, and quantized.
+    "densenet_onnx": {"compat.py", "engines.py", "graph.py", "quantization.py"},
 }
 
 
@@ -36,10 +43,10 @@ def tree(package: str, file: str) -> ast.Module:
     return ast.parse((ROOT / package / file).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", ALL)
 def test_the_files_are_the_same(package):
     files = {path.name for path in (ROOT / package).glob("*.py")}
-    assert files - EXTRA.get(package, set()) == {
+    assert (files - EXTRA[package]) | LACKING.get(package, set()) == {
         "__init__.py",
         "blocks.py",
         "executors.py",
@@ -49,6 +56,7 @@ def test_the_files_are_the_same(package):
         "layers.py",
         "model.py",
         "operations.py",
+        "parallel.py",
         "recording.py",
         "residual.py",
         "train.py",
@@ -63,7 +71,7 @@ def test_public_functions_of_recording_come_in_one_order(package):
     assert [name for name in functions if not name.startswith("_")] == public
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", ALL)
 def test_public_functions_of_interop_come_in_one_order(package):
     functions = [node.name for node in tree(package, "interop.py").body if isinstance(node, ast.FunctionDef)]
     public = [name for name in functions if not name.startswith("_")]
@@ -78,6 +86,7 @@ def test_public_functions_of_interop_come_in_one_order(package):
         "named_blocks",
     }  # not all need all of them
     own = {"check_fit", "with_values", "trained", "place_of", "network_of"} | {"variables_of", "canonical", "native"}
+    own |= {"refuse_training"}
     assert set(public[6:]) <= shared | own | {"canonical_shape"}
 
 
@@ -94,7 +103,7 @@ def registered(package: str, file: str) -> list[str]:
     return [name.split(".")[-1] for name in found]
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", ALL)
 def test_every_node_of_the_spec_is_built_in_one_order(package):
     leaves = [leaf.__name__ for leaf in kinds(Leaf)]
     assert registered(package, "layers.py") == leaves
@@ -107,17 +116,21 @@ def test_every_node_of_the_spec_is_built_in_one_order(package):
     ]
     assert registered(package, "residual.py") == ["Residual"]
     assert registered(package, "inception.py") == ["Inception"]
-    composites = [name for file in ("blocks.py", "residual.py", "inception.py") for name in registered(package, file)]
-    assert set(composites) == {node.__name__ for node in [*kinds(Container), *kinds(Composite)]}
+    assert registered(package, "parallel.py") == ["Concatenation", "RectifiedSum"]
+    files = ("blocks.py", "residual.py", "inception.py", "parallel.py")
+    parents = [name for file in files for name in registered(package, file)]
+    assert set(parents) == {node.__name__ for node in kinds(Parent)}
 
 
-def test_every_backend_exports_the_same_and_a_builder_for_each_variant(backend):
+@pytest.mark.parametrize("name", [*FRAMEWORKS, "onnx"])
+def test_every_backend_exports_the_same_and_a_builder_for_each_variant(name):
+    backend = require(name)
     common = ["build", "export_weights", "get_model", "list_models", "load_weights", "loss_and_gradients"]
     common += ["set_learning_rate", "sgd", "step"]
     assert {*common, "predict", "trace", *spec.names()} <= set(backend.__all__)
     assert backend.list_models() == spec.names()
-    for name in backend.__all__:
-        assert getattr(backend, name).__doc__, name
+    for member in backend.__all__:
+        assert getattr(backend, member).__doc__, member
     for executor in backend.EXECUTORS.values():
         assert executor.__doc__
 
@@ -138,7 +151,7 @@ def test_a_builder_takes_overrides_and_refuses_unknown_ones(backend):
 
 
 def test_nothing_stands_in_the_way_of_typing():
-    for package in ["spec", *PACKAGES, "densenet_tools"]:
+    for package in ["spec", *ALL, "densenet_tools"]:
         assert (ROOT / package / "py.typed").exists()
         assert importlib.util.find_spec(package)
 

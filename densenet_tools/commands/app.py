@@ -18,6 +18,7 @@ from densenet_tools.commands import (
     compare,
     diagnose,
     evaluate,
+    export,
     heatmap,
     list as list_,
     parity,
@@ -33,7 +34,7 @@ from densenet_tools.commands.text import printable
 
 app = App(
     name="densenet",
-    help="DenseNet from one spec, in PyTorch, MXNet Gluon, Keras and NumPy.",
+    help="DenseNet from one spec, in PyTorch, MXNet Gluon, Keras, ONNX and NumPy.",
     version=version("densenet-reference"),
     help_format="plaintext",
     console=tables.Terminal(),
@@ -45,6 +46,7 @@ app.command(parity.parity)
 app.command(compare.compare)
 app.command(diagnose.diagnose)
 app.command(port.port)
+app.command(export.export)
 app.command(train.train)
 app.command(evaluate.evaluate)
 app.command(predict.predict)

@@ -18,7 +18,9 @@ from densenet_tools.data.fashion import NAME as FASHION_MNIST
 from densenet_tools.training import weights_of
 
 Source = Annotated[Path, Parameter(help="A run's folder, whose best weights are taken, or a .safetensors file.")]
-RunBy = Annotated[str, Parameter(name="--backend", help="What runs it: torch, mxnet, keras, numpy, or an executor.")]
+RunBy = Annotated[
+    str, Parameter(name="--backend", help="What runs it: torch, mxnet, keras, onnx, numpy, or an executor.")
+]
 Device = Annotated[str, Parameter(help="cpu, gpu or gpu:N.")]
 
 
