@@ -62,7 +62,7 @@ def trace(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
         last = path if path in own else spec.join(path, spec.children(node)[-1][0])
         symbols[path] = model.get_layer(path).output if path in own else symbols[last]
     outputs = keras.Model(model.inputs[0], symbols)(to_input(model, images), training=False)
-    return {path: _nchw(model, array_of(outputs[path])) for path in symbols}
+    return {path: _nchw(model, array_of(outputs.pop(path))) for path in symbols}  # which are gigabytes together
 
 
 @one_at_a_time

@@ -9,7 +9,13 @@ import pytest
 
 import spec
 from densenet_tools.parity import verify
-from densenet_tools.parity.differences import difference, layer_differences
+from densenet_tools.parity.differences import (
+    BLOCK,
+    difference,
+    euclidean,
+    gradient_differences,
+    layer_differences,
+)
 from densenet_tools.parity.tolerance import OUTPUTS
 from densenet_tools.parity.verdict import first_departure
 from tests.cases import CASES, VARIANTS
@@ -91,6 +97,25 @@ def test_difference_is_relative_to_the_largest_value():
     assert difference(np.array([1.0, 4.5]), np.array([1.0, 5.0])) == (0.5, 0.1)
     assert difference(np.array([0.5]), np.array([0.0])) == (0.5, 0.5)
     assert np.isnan(difference(np.zeros(2), np.zeros(3))).all()
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (1, 0, BLOCK - 1), (1, 1, 7), (2, 1, -1)])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+def test_one_value_is_seen_wherever_it_is_in_an_array_of_many_blocks(place, axes):
+    expected = np.ones((3, 2, BLOCK), np.float32)
+    found = expected.copy()
+    found[place] = -4
+    assert difference(found.transpose(axes), expected.transpose(axes)) == (5, 5)
+    found[place] = np.nan
+    assert np.isnan(difference(found.transpose(axes), expected.transpose(axes))).all()
+
+
+def test_blocks_make_no_difference_to_a_euclidean_norm(rng):
+    expected = {"conv.weight": rng.normal(size=(5, BLOCK))}
+    found = {"conv.weight": expected["conv.weight"] + 3}
+    norm = np.sqrt((expected["conv.weight"] ** 2).sum())
+    differences = gradient_differences(found, expected, euclidean)
+    assert differences["conv.weight"] == pytest.approx(3 * np.sqrt(5 * BLOCK) / norm, rel=1e-12)
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])

@@ -1,6 +1,8 @@
 """`densenet parity`."""
 
 import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,9 +11,11 @@ from cyclopts import Parameter
 
 import spec
 from densenet_tools import backends, figures, images as photographs, memory
+from densenet_tools.backends import Runner
 from densenet_tools.commands import arguments, files, progress, tables
-from densenet_tools.parity import Verdict, verify
+from densenet_tools.parity import Comparison, Verdict, verify
 from densenet_tools.parity.page import to_html
+from densenet_tools.parity.processes import verify_all
 from densenet_tools.parity.report import Report, to_json
 from densenet_tools.parity.tolerance import OUTPUTS
 from spec.shapes import by
@@ -57,7 +61,7 @@ def parity(
     """
     runners = arguments.runners(backends_)
     if executors:
-        runners = [each for runner in runners for each in (runner, *runner.others())]
+        runners = [each for runner in runners for each in (runner, *runner.others(dtype))]
     checks = ["logits"] + ["layers"] * (layers or html is not None) + ["gradients"] * gradients
     if batch < 1:
         raise spec.SpecError(f"--batch must be at least 1, found {batch}")
@@ -72,12 +76,13 @@ def parity(
     for net, shape in zip(nets, shapes):
         net.check_input_shape(shape)
         memory.check(net, shape, batch, each=8 + np.dtype(dtype).itemsize, layers=len(checks) > 1)  # 8: the reference
-    verdicts: list[Verdict] = []
-    for done, ((net, checkpoint), shape) in enumerate(zip(opened, shapes)):
+    comparisons = []
+    for (net, checkpoint), shape in zip(opened, shapes):
         preprocessing, weights = (checkpoint.preprocessing, checkpoint.weights) if checkpoint else (None, None)
-        with progress.bar(net.name, done, of=len(nets)):
-            batch_of = photographs.load(paths, batch, shape, preprocessing)
-            found = verify(net, runners, batch_of, dtype, seed, checks, weights)
+        batch_of = photographs.load(paths, batch, shape, preprocessing)
+        comparisons.append(Comparison(net, batch_of, dtype, seed, tuple(checks), weights))
+    verdicts: list[Verdict] = []
+    for net, shape, found in zip(nets, shapes, _in_order(comparisons, runners)):
         title = f"{net.name}  {dtype}  {batch} x {by(shape)}  tolerance {OUTPUTS[dtype]:.0e} relative"
         tables.show(tables.parity_table(title, found))
         verdicts += found
@@ -93,3 +98,27 @@ def parity(
         if verdict.problem:
             print(f"densenet: {verdict.network}: {verdict.problem}", file=sys.stderr)
     return 0 if all(verdict.agrees for verdict in verdicts) else 1
+
+
+def _in_order(comparisons: Sequence[Comparison], runners: Sequence[Runner]) -> Iterator[list[Verdict]]:
+    """The verdicts on each network, which may be complete in another order; waits for them with a bar."""
+    found: dict[int, list[Verdict]] = {}
+    with closing(_as_complete(comparisons, runners)) as complete:
+        for place, comparison in enumerate(comparisons):
+            while place not in found:
+                with progress.bar(comparison.network.name, len(found), of=len(comparisons)):
+                    done, verdicts = next(complete)
+                found[done] = verdicts
+            yield found[place]
+
+
+def _as_complete(
+    comparisons: Sequence[Comparison], runners: Sequence[Runner]
+) -> Generator[tuple[int, list[Verdict]], None, None]:
+    """(place, verdicts): by processes side by side, where there are frameworks to load and more than one of them."""
+    packages = {runner.entry.package for runner in runners if runner.backend != "numpy"}
+    if len(packages - sys.modules.keys()) > 1:
+        yield from verify_all(comparisons, runners)
+    else:
+        for place, each in enumerate(comparisons):
+            yield place, verify(each.network, runners, each.images, each.dtype, each.seed, each.checks, each.weights)

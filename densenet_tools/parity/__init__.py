@@ -1,6 +1,6 @@
 """Backends held against the NumPy reference: the same weights, the same images, the same numbers out."""
 
-from densenet_tools.parity.checks import verify
+from densenet_tools.parity.checks import Comparison, verify
 from densenet_tools.parity.verdict import Check, Departure, Verdict
 
-__all__ = ["Check", "Departure", "Verdict", "verify"]
+__all__ = ["Check", "Comparison", "Departure", "Verdict", "verify"]

@@ -49,6 +49,11 @@ def gradient_tolerance(network: spec.Network) -> float:
     return 10 * sqrt(rounding(network))
 
 
+def gradient_floor(dtype: str, network: spec.Network) -> float:
+    """How small a group of gradients may be beside the largest of all before its differences are rounding."""
+    return UNIT_ROUNDOFF[dtype] / (GRADIENTS[dtype] if dtype in GRADIENTS else gradient_tolerance(network))
+
+
 def statistic_tolerance(dtype: str, node: BatchNorm, count: int) -> float:
     """The bar for the running statistics of a batch norm that takes its batch's over `count` values."""
     return OUTPUTS[dtype] + (1 - node.decay) * count * UNIT_ROUNDOFF[dtype]
