@@ -37,22 +37,13 @@ def reference_in_float64(proto: ModelProto) -> Run:
 
 
 def openvino(proto: ModelProto) -> Run:
-    """OpenVINO on the CPU in float32, where it would take bfloat16 if the processor has it.
+    """OpenVINO on the CPU in float32, where it would take bfloat16 if the processor has it."""
+    return _openvino(proto, "f32")
 
-    Raises SpecError where it is not installed.
-    """
-    try:
-        from openvino import Core  # optional, and late, as it takes half a second
-    except ImportError as error:
-        raise spec.SpecError("OpenVINO is not installed: pip install 'densenet-reference[openvino]'") from error
-    core = Core()
-    threads = {"INFERENCE_NUM_THREADS": _threads()} if _threads() else {}
-    model = core.compile_model(
-        core.read_model(proto.SerializeToString()),
-        "CPU",
-        {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", **threads},
-    )
-    return lambda images: list(model(images).to_tuple())
+
+def openvino_bfloat16(proto: ModelProto) -> Run:
+    """OpenVINO on the CPU in bfloat16."""
+    return _openvino(proto, "bf16")
 
 
 def widened(proto: ModelProto) -> ModelProto:
@@ -84,6 +75,22 @@ def _runtime(proto: ModelProto, level: onnxruntime.GraphOptimizationLevel) -> Ru
     options.add_session_config_entry("session.force_spinning_stop", "1")  # between calls others need the processor
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {INPUT: images})
+
+
+def _openvino(proto: ModelProto, precision: str) -> Run:
+    """Raises SpecError where it is not installed."""
+    try:
+        from openvino import Core  # optional, and late, as it takes half a second
+    except ImportError as error:
+        raise spec.SpecError("OpenVINO is not installed: pip install 'densenet-reference[openvino]'") from error
+    core = Core()
+    threads = {"INFERENCE_NUM_THREADS": _threads()} if _threads() else {}
+    model = core.compile_model(
+        core.read_model(proto.SerializeToString()),
+        "CPU",
+        {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", **threads},
+    )
+    return lambda images: list(model(images).to_tuple())
 
 
 def _threads() -> int:

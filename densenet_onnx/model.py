@@ -30,7 +30,7 @@ class ConvNet:
 
     network: spec.Network
     proto: ModelProto = field(repr=False)
-    engines: dict[Callable[[ModelProto], Run], Run] = field(default_factory=dict, repr=False)
+    engines: dict[Callable[..., Any], Run] = field(default_factory=dict, repr=False)
 
     @property
     def dtype(self) -> str:

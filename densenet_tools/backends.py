@@ -64,15 +64,16 @@ class Entry:
 
     `framework` is the module it stands on, whose version says what it ran on. A framework that runs on another
     says which it has chosen (`runs_on`). `executors` are the other ways to run a model, each with the
-    framework it needs below it, or None where that is the chosen one; those in `only_float32` compute in nothing else.
-    `trains` says whether it has training functions, `logs` that an import writes to stderr.
+    framework it needs below it, or None where that is the chosen one. Those in `precisions` take models in float32
+    alone, and compute in what it says. `trains` says whether it has training functions, `logs` that an import writes
+    to stderr.
     """
 
     package: str
     framework: str
     executors: Mapping[str, str | None] = field(default_factory=dict)
     runs_on: Callable[[], str | None] = lambda: None
-    only_float32: Collection[str] = ()
+    precisions: Mapping[str, str] = field(default_factory=dict)
     trains: bool = True
     logs: bool = False
 
@@ -92,7 +93,12 @@ def chosen_by_keras() -> str:
 
 BACKENDS = {
     "numpy": Entry("spec.reference", "numpy"),
-    "torch": Entry("densenet_torch", "torch", dict.fromkeys(("compiled", "exported", "fused", "fused_compiled"))),
+    "torch": Entry(
+        "densenet_torch",
+        "torch",
+        dict.fromkeys(("compiled", "exported", "fused", "fused_compiled", "bfloat16")),
+        precisions={"bfloat16": "bfloat16"},
+    ),
     "mxnet": Entry("densenet_mxnet", "mxnet", {"hybridized": None, "static": None}),
     "keras": Entry(
         "densenet_keras",
@@ -104,9 +110,9 @@ BACKENDS = {
     "onnx": Entry(
         "densenet_onnx",
         "onnx",
-        {"openvino": "openvino", "reference": None},
+        {"openvino": "openvino", "openvino_bfloat16": "openvino", "int8": None, "reference": None},
         runs_on=lambda: "onnxruntime",
-        only_float32=("openvino",),
+        precisions={"openvino": "float32", "openvino_bfloat16": "bfloat16", "int8": "int8"},
         trains=False,
     ),
 }
@@ -164,15 +170,19 @@ class Runner:
         backend = self.load()
         return (backend.EXECUTORS[self.executor] if self.executor else backend.predict)(model, images)
 
-    def computes_in(self, dtype: str) -> bool:
+    def takes(self, dtype: str) -> bool:
         """Whether it can run models of that dtype."""
-        return dtype == "float32" or self.executor not in self.entry.only_float32
+        return dtype == "float32" or self.executor not in self.entry.precisions
+
+    def precision(self, dtype: str) -> str:
+        """What it computes in, for a model of that dtype: float32, float64, bfloat16 or int8."""
+        return self.entry.precisions.get(self.executor or "", dtype)
 
     def others(self, dtype: str = "float32") -> list["Runner"]:
-        """The backend's other executors that compute in `dtype`, where what they need is installed."""
+        """The backend's other executors for models of `dtype`, where what they need is installed."""
         same = [name for name, framework in self.entry.executors.items() if framework and framework == self.runs_on]
         others = [Runner(self.backend, name) for name in self.entry.executors if name not in same]
-        return [other for other in others if other.installed and other.computes_in(dtype)]
+        return [other for other in others if other.installed and other.takes(dtype)]
 
 
 def parse(text: str) -> Runner:

@@ -69,7 +69,8 @@ def export(
         return 0
     reopened = package.files.reopened(dest, model.network)
     expected = _expected(checkpoint, batch)
-    rows = [_row(each, reopened, batch, expected) for each in (runner, *runner.others())]
+    engines = [runner, *(each for each in runner.others() if each.precision(DTYPE) == DTYPE)]
+    rows = [_row(each, reopened, batch, expected) for each in engines]
     tables.show(tables.parity_table(f"{network.name}  {DTYPE}  {CROPS} x {by(network.input_shape)}", rows))
     for row in rows:
         if row.problem:

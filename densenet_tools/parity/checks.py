@@ -88,7 +88,7 @@ def judge(run: Run, reference: Reference, wanted: Collection[str]) -> Verdict:
     """What is found of a run beside the reference's: inference first, then training, which another model is for."""
     if run.runner.executor:
         wanted = ()  # it runs inference only
-    tolerance = OUTPUTS[run.dtype]
+    tolerance = OUTPUTS[run.runner.precision(run.dtype)]
     logits, seconds = run.inference
     absolute, relative = difference(logits, reference.inference[0])
     checks = [Check("logits", relative, tolerance, "logits")]

@@ -103,14 +103,15 @@ def test_many_threads_get_the_answers_that_one_gets(backend):
 def test_openvino_refuses_float64_which_it_would_compute_in_float32(backend):
     network = SMALL["plain"]
     model = loaded(backend, network, spec.initialize(network, 0, np.float64))
-    sentence = "^OpenVINO computes in float32, and the model is float64: build it in float32$"
+    sentence = "^OpenVINO is for models in float32, and this one is float64: build it in float32$"
     with pytest.raises(spec.SpecError, match=sentence):
         backend.EXECUTORS["openvino"](model, photographs((3, 40, 40)))
 
 
 def test_an_executor_that_computes_in_float32_is_left_out_of_float64(monkeypatch):
     monkeypatch.setattr("densenet_tools.backends.find_spec", lambda name: True)
-    assert list(map(str, Runner("onnx").others())) == ["onnx:openvino", "onnx:reference"]
+    others = ["onnx:openvino", "onnx:openvino_bfloat16", "onnx:int8", "onnx:reference"]
+    assert list(map(str, Runner("onnx").others())) == others
     assert list(map(str, Runner("onnx").others("float64"))) == ["onnx:reference"]
     assert list(map(str, Runner("mxnet").others("float64"))) == ["mxnet:hybridized", "mxnet:static"]
 
