@@ -12,6 +12,7 @@ import numpy as np
 import spec
 from benchmarks.engines import Run, folder, inference, profile, threads
 from benchmarks.engines.torch import theirs
+from densenet_tools.parity.tolerance import OUTPUTS
 from spec.files import replacing
 
 PROFILED = 5  # runs, the first of which warms up
@@ -54,6 +55,18 @@ def ours_openvino(network: spec.Network, weights: spec.Weights) -> Run:
 def ours_openvino_optimized(network: spec.Network, weights: spec.Weights) -> Run:
     """The same for a network that was rewritten for inference."""
     return executed("openvino", *spec.optimized(network, weights))
+
+
+@inference("onnx:openvino_bfloat16:optimized", "onnxruntime", bar=OUTPUTS["bfloat16"])
+def ours_bfloat16_optimized(network: spec.Network, weights: spec.Weights) -> Run:
+    """That in bfloat16."""
+    return executed("openvino_bfloat16", *spec.optimized(network, weights))
+
+
+@inference("onnx:int8:optimized", "onnxruntime", bar=OUTPUTS["int8"])
+def ours_int8_optimized(network: spec.Network, weights: spec.Weights) -> Run:
+    """onnxruntime in 8 bits."""
+    return executed("int8", *spec.optimized(network, weights))
 
 
 @profile("onnx")

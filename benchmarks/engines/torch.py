@@ -7,6 +7,7 @@ import numpy as np
 
 import spec
 from benchmarks.engines import Run, inference, profile, training
+from densenet_tools.parity.tolerance import OUTPUTS
 
 RATE, MOMENTUM = 0.01, 0.9
 
@@ -61,6 +62,20 @@ def ours_fused_compiled(network: spec.Network, weights: spec.Weights) -> Run:
     from densenet_torch.fused import fused
 
     return predictor(compiled(fused(ours(network, weights))))
+
+
+@inference("torch:bfloat16", "torchvision:channels_last", bar=OUTPUTS["bfloat16"])
+def ours_bfloat16(network: spec.Network, weights: spec.Weights) -> Run:
+    """Under autocast, in channels_last."""
+    import torch
+
+    run = ours_channels_last(network, weights)
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return run(images)
+
+    return predict
 
 
 @training("torchvision", ours=False)
@@ -194,7 +209,7 @@ def predictor(model: Any) -> Run:
 
     def predict(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return model(torch.from_numpy(images)).numpy()
+            return model(torch.from_numpy(images)).float().numpy()
 
     return predict
 
