@@ -9,6 +9,7 @@ except ImportError as error:
 
 from densenet_torch.executors import EXECUTORS
 from densenet_torch.files import from_file, save
+from densenet_torch.fusion import fused
 from densenet_torch.interop import RUNNING_UPDATE, export_weights, load_weights, loss_and_gradients, predict, trace
 from densenet_torch.model import ConvNet, build, device
 from densenet_torch.train import (
@@ -33,6 +34,7 @@ __all__ = [
     "export_weights",
     "freeze",
     "from_file",
+    "fused",
     "load_velocities",
     "load_weights",
     "loss_and_gradients",

@@ -5,7 +5,9 @@ import copy
 import numpy as np
 import torch
 
-from densenet_torch.interop import predict, to_input
+import spec
+from densenet_torch.fusion import fused
+from densenet_torch.interop import array_of, dtype_of, predict, to_input
 from densenet_torch.model import ConvNet
 from spec.threads import one_at_a_time
 
@@ -28,4 +30,38 @@ def exported(model: ConvNet, images: np.ndarray) -> np.ndarray:
         return program.module()(x).cpu().numpy()
 
 
-EXECUTORS = {"compiled": compiled, "exported": exported}
+@one_at_a_time
+def bfloat16(model: ConvNet, images: np.ndarray) -> np.ndarray:
+    """Under autocast: convolutions and linear layers in bfloat16, which newer processors multiply twice as fast."""
+    if dtype_of(model) != "float32":
+        raise spec.SpecError(
+            f"bfloat16 is for models in float32, and this one is {dtype_of(model)}: build it in float32"
+        )
+    with torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16):
+        return predict(model, images)
+
+
+@one_at_a_time
+def fused_eagerly(model: ConvNet, images: np.ndarray) -> np.ndarray:
+    """A fused copy of the model."""
+    with torch.inference_mode():
+        return array_of(fused(model)(to_input(model, images)))
+
+
+@one_at_a_time
+def fused_compiled(model: ConvNet, images: np.ndarray) -> np.ndarray:
+    """A fused copy of the model under torch.compile, as one graph."""
+    torch.compiler.reset()
+    other = fused(model)
+    other.compile(fullgraph=True)
+    with torch.inference_mode():
+        return array_of(other(to_input(model, images)))
+
+
+EXECUTORS = {
+    "compiled": compiled,
+    "exported": exported,
+    "fused": fused_eagerly,
+    "fused_compiled": fused_compiled,
+    "bfloat16": bfloat16,
+}

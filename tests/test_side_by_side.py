@@ -22,7 +22,7 @@ LACKING = {"densenet_onnx": {"operations.py", "recording.py"}}
 EXTRA = {  # what only one of them needs
     # PyTorch's users know timm and the Hub, change models by hand, and cut them in slices; and two faster ways to run.
     "densenet_torch": {
-        *("chain.py", "checkpointing.py", "efficient.py", "features.py", "fused.py", "hub.py", "surgery.py", "timm.py")
+        *("chain.py", "checkpointing.py", "efficient.py", "features.py", "fusion.py", "hub.py", "surgery.py", "timm.py")
     },
     # MXNet 1.9.1 has its traps, two kinds of arrays, and a zoo; eager execution is slow in it and in Keras.
     "densenet_mxnet": {

@@ -51,7 +51,7 @@ def ours_compiled(network: spec.Network, weights: spec.Weights) -> Run:
 @inference("torch:fused", "torchvision", "torchvision:channels_last")
 def ours_fused(network: spec.Network, weights: spec.Weights) -> Run:
     """One buffer for each block, norms folded."""
-    from densenet_torch.fused import fused
+    from densenet_torch.fusion import fused
 
     return predictor(fused(ours(network, weights)))
 
@@ -59,7 +59,7 @@ def ours_fused(network: spec.Network, weights: spec.Weights) -> Run:
 @inference("torch:fused_compiled", "torchvision:compiled", once=True)
 def ours_fused_compiled(network: spec.Network, weights: spec.Weights) -> Run:
     """The same by torch.compile."""
-    from densenet_torch.fused import fused
+    from densenet_torch.fusion import fused
 
     return predictor(compiled(fused(ours(network, weights))))
 
