@@ -362,27 +362,6 @@ def test_a_network_without_dense_blocks_or_linear_layers_says_what_it_has_not():
         densenet_torch.lenet(num_classes=0, global_pool="")
 
 
-@pytest.mark.parametrize("case", ["se_everywhere", "biased", "dropout"])
-def test_memory_efficient_steps_are_the_same(torch, case):
-    """Parameters and running statistics after two of them, and their loss, bit for bit."""
-    import densenet_torch
-
-    plain = densenet_torch.build(SMALL[case])
-    efficient = copy.deepcopy(plain)
-    efficient.set_grad_checkpointing()
-    images, labels, losses = photographs((3, 40, 40)), np.array([0, 1]), []
-    for model in (plain.eval(), efficient.eval()):
-        torch.manual_seed(0)
-        optimizer = densenet_torch.sgd(model, 0.1, momentum=0.9)
-        losses.append([densenet_torch.step(model, optimizer, images, labels)[0] for _ in range(2)])
-    assert losses[0] == losses[1]
-    state = efficient.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in plain.state_dict().items())
-    assert list(densenet_torch.trace(efficient, images)) == list(densenet_torch.trace(plain, images))
-    efficient.set_grad_checkpointing(False)
-    assert type(efficient.features.denseblock1) is type(plain.features.denseblock1)
-
-
 @pytest.mark.parametrize("name", ["densenet40_k12_bc", "lenet", "resnet18", "googlenet"])
 def test_what_timm_calls_takes_every_family_apart(torch, name):
     import densenet_torch
