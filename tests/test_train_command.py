@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from fcntl import ioctl
 from pathlib import Path
 from typing import Any
@@ -121,12 +122,12 @@ def test_weights_of_other_classes_are_told_to_get_a_new_classifier(place, capsys
 
 
 def after(count: int, then, monkeypatch) -> None:
-    """Once so many steps are made by NumPy, `then` is called."""
-    made, step = [0], reference.step
+    """Once so many steps are made by NumPy in this thread, `then` is called."""
+    made, step, thread = [0], reference.step, threading.current_thread()
 
     def counted(*arguments: Any) -> Any:
         found = step(*arguments)
-        made[0] += 1
+        made[0] += threading.current_thread() is thread
         if made[0] == count:
             then()
         return found
@@ -134,10 +135,17 @@ def after(count: int, then, monkeypatch) -> None:
     monkeypatch.setattr(reference, "step", counted)
 
 
+def caught() -> set[int]:
+    """The signals that this process has handlers for, as the system sees it."""
+    mask = int(re.search(r"SigCgt:\s*(\w+)", Path("/proc/self/status").read_text())[1], 16)  # type: ignore[index]
+    return {number + 1 for number in range(mask.bit_length()) if mask >> number & 1}
+
+
 def interrupt(*numbers: int) -> None:
     gc.disable()  # an interrupt that falls into a __del__ is ignored there
     try:
         for number in numbers:
+            assert number in caught(), f"signal {number} would end the process"
             signal.raise_signal(number)  # at once: one that is sent may reach another thread first
     finally:
         gc.enable()
