@@ -17,7 +17,7 @@ WEIGHTS = spec.randomize(spec.initialize(NETWORK, 0, np.float64), 0)
 IMAGES = np.random.default_rng(0).normal(size=(2, *NETWORK.input_shape))
 LABELS = np.array([0, 1])
 THREADS, CALLS = 8, 6
-QUICK = ("hybridized", "static", "eager")  # executors that compile nothing for seconds
+QUICK = ("hybridized", "static", "eager", "fused")  # executors that compile nothing for seconds
 
 
 def predict(backend, model):
