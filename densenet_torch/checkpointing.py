@@ -39,7 +39,7 @@ class CheckpointedDenseBlock(DenseBlock):
         layers = [layer for layer in self if type(layer) is DenseLayer and not _is_watched(layer)]
         if not layers or len(layers) < len(self):
             return super().forward(x)
-        if _is_ordinary(x) and all(_is_as_built(layer, x.dtype) for layer in layers):
+        if _is_ordinary(x) and all(_is_as_built(layer) for layer in layers):
             return dense_features(layers, x)
         features = [x]
         for layer in layers:
@@ -86,8 +86,8 @@ def _is_ordinary(x: Tensor) -> bool:
     )
 
 
-def _is_as_built(layer: DenseLayer, dtype: torch.dtype) -> bool:
-    """Whether a layer has the parts that it was built with, all of that dtype, and nothing for a squeeze."""
+def _is_as_built(layer: DenseLayer) -> bool:
+    """Whether a layer has the parts that it was built with, and no squeeze-and-excitation."""
     pairs = normed_convs(layer)
     return (
         layer.se is None
@@ -95,7 +95,7 @@ def _is_as_built(layer: DenseLayer, dtype: torch.dtype) -> bool:
         and all(type(relu) is nn.ReLU for relu in (layer.relu1, layer.relu2 if layer.bottleneck else layer.relu1))
         and all(type(norm) is nn.BatchNorm2d and type(conv) is nn.Conv2d for norm, conv in pairs)
         and all(conv.padding_mode == "zeros" and not isinstance(conv.padding, str) for _, conv in pairs)
-        and all(type(p) in (Tensor, nn.Parameter) and p.dtype == dtype for p in layer.parameters())
+        and all(type(p) in (Tensor, nn.Parameter) for p in layer.parameters())
     )
 
 

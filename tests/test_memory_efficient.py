@@ -70,13 +70,13 @@ def images_of(torch, network, count=4):
 
 
 def found(torch, model, x):
-    """Loss, gradients and buffers of a pass, and the gradient of the images."""
+    """Loss and gradients of a pass, that of the images among them; and the buffers afterwards."""
     torch.manual_seed(1)
     x = x.clone().requires_grad_()
     loss = torch.nn.functional.cross_entropy(model(x), torch.arange(len(x)) % 5)
     loss.backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return {"loss": loss, "input": x.grad} | gradients, dict(model.named_buffers())
+    return {"loss": loss.detach(), "input": x.grad} | gradients, dict(model.named_buffers())
 
 
 def assert_the_same(torch, plain, efficient, x):
@@ -179,6 +179,7 @@ CHANGED = {
         setattr(norms(model)[3], "eps", 0.1),
     ),
     "no running statistics": without_statistics,
+    "no running statistics in inference": lambda model: without_statistics(model.eval()),
     "running statistics not updated": each_norm(track_running_stats=False),
     "norms without weights": without_weights,
     "some parameters frozen": some_parameters_frozen,
@@ -240,6 +241,7 @@ def replaced(name, make):
     def change(model):
         import torch
 
+        torch.manual_seed(0)
         setattr(first(model), name, make(torch.nn))
 
     return change
@@ -251,6 +253,11 @@ FALLEN_BACK = {
     "a hook on gradients": lambda model: first(model).conv1.register_full_backward_hook(
         lambda module, of_input, of_output: (of_input[0] * 2,)
     ),
+    "a hook on gradients before": lambda model: first(model).conv1.register_full_backward_pre_hook(
+        lambda module, of_output: (of_output[0] * 2,)
+    ),
+    "another dropout": replaced("dropout", lambda nn: nn.AlphaDropout(0.5)),
+    "padding by its name": replaced("conv2", lambda nn: nn.Conv2d(16, 4, 5, padding="same").double()),
     "another activation": replaced("relu1", lambda nn: nn.ELU()),
     "another norm": replaced("norm2", lambda nn: nn.GroupNorm(2, 16, dtype=__import__("torch").float64)),
     "a parametrized convolution": parametrized,
@@ -287,11 +294,23 @@ def test_hooks_on_all_modules_are_called(torch, runs):
     assert first(efficient).norm2 in seen
 
 
-@pytest.mark.parametrize("how", ["autocast", "bfloat16", "no_grad", "tangents", "a transform"])
+KINDS = ["a tensor of one's own", "a weight of one's own"]
+
+
+@pytest.mark.parametrize(
+    "how", ["autocast", "bfloat16", "meta", "no_grad", "tangents", "a transform", "traced", *KINDS]
+)
 def test_where_it_is_not_meant_for_layers_run_as_they_are(torch, how, runs):
     dtype = torch.bfloat16 if how == "bfloat16" else torch.float32
-    plain, efficient = (model.to(dtype).eval() for model in prepared(SMALL["bottleneck"]))
-    x = images_of(torch, SMALL["bottleneck"]).to(dtype)
+    device = "meta" if how == "meta" else "cpu"
+    plain, efficient = (model.to(device, dtype).eval().features.denseblock1 for model in prepared(SMALL["bottleneck"]))
+    x = torch.randn(2, 6, 4, 4, dtype=dtype, device=device)
+    own = type("Own", (torch.Tensor,), {})
+    if how == "a tensor of one's own":
+        x = x.as_subclass(own)
+    if how == "a weight of one's own":
+        weight = efficient.denselayer1.conv1.weight
+        efficient.denselayer1.conv1.weight = torch.nn.Parameter(weight.detach().as_subclass(own))
     context = {"autocast": torch.autocast("cpu", torch.bfloat16), "no_grad": torch.no_grad()}.get(how, nullcontext())
 
     def run(model):
@@ -301,17 +320,19 @@ def test_where_it_is_not_meant_for_layers_run_as_they_are(torch, how, runs):
             with torch.autograd.forward_ad.dual_level():
                 dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
                 return torch.autograd.forward_ad.unpack_dual(model(dual)).tangent
-        return model(x)
+        return torch.jit.trace(model, x)(x) if how == "traced" else model(x)
 
     with context:
         torch.testing.assert_close(run(efficient), run(plain))
     assert runs == []
 
 
-def test_one_value_a_channel_is_refused_as_ever(torch, runs):
+def test_what_a_norm_refuses_is_refused_in_its_words(torch, runs):
     _, efficient = prepared(SMALL["bottleneck"])
     with pytest.raises(ValueError, match="Expected more than 1 value per channel when training"):
         efficient.features.denseblock1(torch.zeros(1, 6, 1, 1, dtype=torch.float64))
+    with pytest.raises(ValueError, match="expected 4D input"):
+        efficient.features.denseblock1(torch.zeros(6, 4, 4, dtype=torch.float64))
     assert runs == []
 
 
@@ -335,6 +356,15 @@ def test_gradients_of_gradients_are_refused_in_a_sentence(torch):
     x = images_of(torch, SMALL["bottleneck"]).requires_grad_()
     with pytest.raises(spec.SpecError, match=r"no gradients of gradients: call set_grad_checkpointing\(False\)"):
         torch.autograd.grad(efficient(x).sum(), x, create_graph=True)
+
+
+def test_a_gradient_that_is_given_stays_as_it_is(torch):
+    _, efficient = prepared(SMALL["bottleneck"])
+    output = efficient.features.denseblock1(torch.randn(2, 6, 4, 4, dtype=torch.float64))
+    given = torch.randn_like(output)
+    before = given.clone()
+    output.backward(given)
+    assert torch.equal(given, before)
 
 
 def test_weights_changed_before_the_backward_pass_are_noticed(torch):
