@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -9,11 +10,17 @@ from onnx.reference import ReferenceEvaluator
 import spec
 from densenet_onnx.compat import OPERATORS
 from densenet_onnx.model import INPUT, Run
+from densenet_onnx.quantization import quantized
 
 
 def runtime(proto: ModelProto) -> Run:
     """ONNX Runtime on the CPU, which rewrites the graph for itself."""
     return _runtime(proto, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
+
+
+def runtime_in_int8(proto: ModelProto, images: np.ndarray) -> Run:
+    """ONNX Runtime on the CPU, in 8 bits, calibrated on images (N, C, H, W)."""
+    return runtime(quantized(proto, images))
 
 
 def runtime_as_written(proto: ModelProto) -> Run:

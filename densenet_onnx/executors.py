@@ -6,7 +6,6 @@ import spec
 from densenet_onnx import engines
 from densenet_onnx.interop import to_input
 from densenet_onnx.model import ConvNet
-from densenet_onnx.quantization import quantized
 from spec.threads import one_at_a_time
 
 
@@ -29,10 +28,7 @@ def int8(model: ConvNet, images: np.ndarray) -> np.ndarray:
     """ONNX Runtime in 8 bits, calibrated on the first images that come for these weights: give it many."""
     _check_float32(model, "int8")
     x = to_input(model, images)
-    model.check_values()
-    if int8 not in model.engines:
-        model.engines[int8] = engines.runtime(quantized(model.proto, x))
-    return model.engines[int8](x)[0]
+    return model.compiled(engines.runtime_in_int8, x)(x)[0]
 
 
 @one_at_a_time

@@ -37,11 +37,14 @@ class ConvNet:
         """What it computes in: float32 or float64."""
         return str(helper.tensor_dtype_to_np_dtype(self.proto.graph.input[0].type.tensor_type.elem_type))
 
-    def compiled(self, engine: Callable[[ModelProto], Run]) -> Run:
-        """What `engine` makes of the model, once for each set of weights; raises SpecError where it has none yet."""
+    def compiled(self, engine: Callable[..., Run], *given: Any) -> Run:
+        """What `engine` makes of the model, and of what else it is given, once for each set of weights.
+
+        Raises SpecError where it has none yet.
+        """
         self.check_values()
         if engine not in self.engines:
-            self.engines[engine] = engine(self.proto)
+            self.engines[engine] = engine(self.proto, *given)
         return self.engines[engine]
 
     def check_values(self) -> None:

@@ -95,7 +95,7 @@ class TimmMethods(nn.Sequential):
         setattr(parent, name, last.to(next(self.parameters())))
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether training computes dense layers twice, and keeps less of them in memory in between.
+        """Whether training keeps little of dense layers in memory, and computes the rest again.
 
         Raises SpecError for a network without dense blocks.
         """

@@ -49,7 +49,8 @@ def get_model(
 
     weights: path of a torchvision checkpoint (.pth, .pt) or of a .safetensors file with the same names. Nothing is
         downloaded: `progress` has no effect, and `pretrained` is refused.
-    memory_efficient: computes dense layers twice in training, and keeps less of them in memory; the same result.
+    memory_efficient: keeps the new channels and the bottleneck of each dense layer in training, and computes the rest
+        again: less memory, the same result.
     num_classes: 0 leaves the classifier out, as in timm: pooled features (N, num_features), by `global_pool`.
     features_only: a list of maps instead, those at `out_indices` of the model's `feature_info`, as in timm.
     drop_rate, num_init_features: torchvision's words for `dropout`, in dense layers, and the stem's channels.

@@ -11,6 +11,7 @@ from spec.families.squeeze_excitation import SqueezeExcitationConfig as SqueezeE
 from spec.network import Network as Network, build as build
 from spec.parameters import (
     Weights as Weights,
+    counts as counts,
     initialize as initialize,
     is_buffer as is_buffer,
     parameter_shapes as parameter_shapes,

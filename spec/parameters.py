@@ -24,6 +24,12 @@ def is_buffer(name: str) -> bool:
     return name.endswith(BUFFERS)
 
 
+def counts(weights: Weights) -> tuple[int, int]:
+    """How many values are parameters, and how many buffers."""
+    buffers = sum(array.size for name, array in weights.items() if is_buffer(name))
+    return sum(array.size for array in weights.values()) - buffers, buffers
+
+
 def parameter_shapes(network: Network) -> Shapes:
     """{canonical name: shape} of every parameter and buffer, in the order of a torch state dict."""
     return {

@@ -25,6 +25,14 @@ Backends = Annotated[
         name="--backends", negative="", consume_multiple=True, help="Which of them; default: all that are installed."
     ),
 ]
+Photographs = Annotated[
+    list[Path] | None,
+    Parameter(
+        negative="",
+        consume_multiple=True,
+        help="Photographs; default: the one that matplotlib ships, else a drawn picture.",
+    ),
+]
 JsonFile = Annotated[Path | None, Parameter(name="--json", help="Also write the results to this file.")]
 PrintJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 

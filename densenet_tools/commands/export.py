@@ -1,7 +1,6 @@
 """`densenet export`."""
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +10,8 @@ from cyclopts import Parameter
 import spec
 from densenet_tools import backends, images as photographs
 from densenet_tools.commands import arguments, files, tables
-from densenet_tools.parity import Check, Verdict
-from densenet_tools.parity.differences import difference
-from densenet_tools.parity.tolerance import OUTPUTS
-from densenet_tools.parity.verdict import sentence
-from spec import reference
+from densenet_tools.parity import Verdict
+from densenet_tools.parity.outputs import beside, expected_of
 from spec.blocks import Transition
 from spec.layers import BatchNorm
 from spec.shapes import by
@@ -33,14 +29,7 @@ def export(
         bool, Parameter(negative="", help="Fold batch norms into convolutions, and pool before transitions' 1x1.")
     ] = False,
     set_: arguments.Set = None,
-    images: Annotated[
-        list[Path] | None,
-        Parameter(
-            negative="",
-            consume_multiple=True,
-            help="Photographs; default: the one that matplotlib ships, else a drawn picture.",
-        ),
-    ] = None,
+    images: arguments.Photographs = None,
     verify: Annotated[bool, Parameter(help="Run the file, and compare what it gives.")] = True,
 ) -> int:
     """Export a network to ONNX, for images of any size, in float32, and check that the file gives the same.
@@ -68,7 +57,7 @@ def export(
     if not verify:
         return 0
     reopened = package.files.reopened(dest, model.network)
-    expected = _expected(checkpoint, batch)
+    expected = expected_of(checkpoint, batch, DTYPE)
     engines = [runner, *(each for each in runner.others() if each.precision(DTYPE) == DTYPE)]
     rows = [_row(each, reopened, batch, expected) for each in engines]
     tables.show(tables.parity_table(f"{network.name}  {DTYPE}  {CROPS} x {by(network.input_shape)}", rows))
@@ -98,31 +87,15 @@ def _count(network: spec.Network, kind: type) -> int:
     return sum(isinstance(node, kind) for _, node in spec.walk(network.root))
 
 
-def _expected(checkpoint: spec.Checkpoint, images: np.ndarray) -> np.ndarray:
-    """What the NumPy reference makes of the images in float64."""
-    model = reference.build(checkpoint.network)
-    reference.load_weights(model, {name: array.astype("float64") for name, array in checkpoint.weights.items()})
-    return reference.predict(model, images.astype(DTYPE))
-
-
 def _row(runner: backends.Runner, model: Any, images: np.ndarray, expected: np.ndarray) -> Verdict:
     """What one engine makes of the file, beside what is expected."""
-    sizes = {name: array.size for name, array in runner.load().export_weights(model).items()}
-    buffers = sum(size for name, size in sizes.items() if spec.is_buffer(name))
-    start = time.perf_counter()
-    found = runner.predict(model, images.astype(DTYPE))
-    seconds = time.perf_counter() - start
-    absolute, relative = difference(found, expected)
-    check = Check("logits", relative, OUTPUTS[DTYPE], "logits")
-    return Verdict(
+    row, _ = beside(
+        expected,
+        lambda: runner.predict(model, images.astype(DTYPE)),
         network=model.network.name,
         backend=str(runner),
         dtype=DTYPE,
-        output_shape=found.shape,
-        parameters=sum(sizes.values()) - buffers,
-        buffers=buffers,
-        absolute=absolute,
-        seconds=seconds,
-        checks=(check,),
-        problem=None if check.passes else sentence(str(runner), check, None),
+        weights=runner.load().export_weights(model),
+        blamed=str(runner),
     )
+    return row

@@ -27,15 +27,7 @@ def parity(
     ],
     dtype: Annotated[Literal["float32", "float64"], Parameter(help="What the backends compute in.")] = "float32",
     backends_: arguments.Backends = None,
-    images: Annotated[
-        list[Path] | None,
-        Parameter(
-            negative="",
-            consume_multiple=True,
-            json_list=False,
-            help="Photographs; default: the one that matplotlib ships, else a drawn picture.",
-        ),
-    ] = None,
+    images: Annotated[arguments.Photographs, Parameter(json_list=False)] = None,
     batch: Annotated[int, Parameter(help="How many crops of them make a batch.")] = 2,
     input: arguments.Input = None,
     seed: Annotated[int, Parameter(help="Seed of the weights and running statistics.")] = 0,

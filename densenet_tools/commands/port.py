@@ -30,14 +30,7 @@ def port(
     set_: arguments.Set = None,
     num_classes: Annotated[int | None, Parameter(help="Another number of classes: the classifier is new.")] = None,
     in_channels: Annotated[int | None, Parameter(help="Another number of image channels: the stem is adapted.")] = None,
-    images: Annotated[
-        list[Path] | None,
-        Parameter(
-            negative="",
-            consume_multiple=True,
-            help="Photographs; default: the one that matplotlib ships, else a drawn picture.",
-        ),
-    ] = None,
+    images: arguments.Photographs = None,
     verify: Annotated[bool, Parameter(help="Run both files in their frameworks, and compare what they give.")] = True,
     json_file: arguments.JsonFile = None,
 ) -> int:

@@ -39,9 +39,7 @@ class Run:
     @cached_property
     def counts(self) -> tuple[int, int]:
         """Parameters and buffers."""
-        sizes = {name: array.size for name, array in self.backend.export_weights(self._model_of(self.network)).items()}
-        buffers = sum(size for name, size in sizes.items() if spec.is_buffer(name))
-        return sum(sizes.values()) - buffers, buffers
+        return spec.counts(self.backend.export_weights(self._model_of(self.network)))
 
     def trace(self) -> spec.Weights:
         """Every layer's output: gigabytes, which are not kept."""

@@ -1,7 +1,6 @@
 """From one file to another: read, told what it is, converted; then both files are run, and compared."""
 
 import hashlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,16 +9,14 @@ from typing import Any
 import numpy as np
 
 import spec
-from densenet_tools.parity import Check, Verdict
+from densenet_tools.parity import Verdict
 from densenet_tools.parity.differences import difference
-from densenet_tools.parity.tolerance import OUTPUTS
-from densenet_tools.parity.verdict import sentence
+from densenet_tools.parity.outputs import beside, expected_of
 from densenet_tools.porting.adapt import adapted, with_eps
 from densenet_tools.porting.formats import Format
 from densenet_tools.porting.peers import FIXED
 from densenet_tools.porting.readers import IMAGENET, Found, read
 from densenet_tools.porting.writers import opened
-from spec import reference
 from spec.inference import alike, infer, variant_of
 from spec.variants import config_of, variant_config
 
@@ -89,13 +86,13 @@ class Comparison:
 def compare(ported: Ported, source: Path, dest: Path, to: Format, images: np.ndarray) -> Comparison:
     """Runs both on `images` (N, C, H, W), which are the source's; a result of other channels gets those in turn."""
     before, after = ported.source, ported.result
-    expected = _expected(before, images)
+    expected = expected_of(before, images, before.dtype)
     row, found = _run(source, ported.format, before, images, expected)
     if to is Format.CONFIG:
         return Comparison((row,))
     if ported.changes:
         images = images[:, np.arange(after.network.in_channels) % images.shape[1]]
-        expected = _expected(after, images)
+        expected = expected_of(after, images, after.dtype)
     other, outputs = _run(dest, to, after, images, expected)
     same = outputs.shape == found.shape and after.network.in_channels == before.network.in_channels
     return Comparison((row, other), difference(outputs, found)[1] if same else None)
@@ -155,31 +152,13 @@ def _run(
     """A file, as its framework opens it: how it compares with what is expected, and what it puts out."""
     network, dtype = checkpoint.network, checkpoint.dtype
     predict = opened(path, format, network, dtype)
-    start = time.perf_counter()
-    found = predict(images.astype(dtype))
-    seconds = time.perf_counter() - start
-    absolute, relative = difference(found, expected)
-    check = Check("logits" if network.num_classes else "features", relative, OUTPUTS[dtype], "logits")
-    sizes = {name: array.size for name, array in checkpoint.weights.items()}
-    buffers = sum(size for name, size in sizes.items() if spec.is_buffer(name))
-    row = Verdict(
+    return beside(
+        expected,
+        lambda: predict(images.astype(dtype)),
         network=network.name,
         backend=format.value,
         dtype=dtype,
-        output_shape=found.shape,
-        parameters=sum(sizes.values()) - buffers,
-        buffers=buffers,
-        absolute=absolute,
-        seconds=seconds,
-        checks=(check,),
-        problem=None if check.passes else sentence(str(path), check, None),
+        weights=checkpoint.weights,
+        what="logits" if network.num_classes else "features",
+        blamed=str(path),
     )
-    return row, found
-
-
-def _expected(checkpoint: spec.Checkpoint, images: np.ndarray) -> np.ndarray:
-    """What the NumPy reference makes in float64 of the images as the file's dtype has them."""
-    images = images.astype(checkpoint.dtype)
-    model = reference.build(checkpoint.network)
-    reference.load_weights(model, {name: array.astype("float64") for name, array in checkpoint.weights.items()})
-    return reference.predict(model, images)
