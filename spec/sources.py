@@ -50,6 +50,9 @@ def _named(source: str | Path, overrides: dict[str, Any]) -> tuple[str, NetworkC
     if holds_weights(source):
         name, config = checkpoint.read_config(path)
         return name, config_of(config.model_dump(), overrides, str(source)) if overrides else config
+    if path.is_file():
+        known = ", ".join((*CONFIGS, checkpoint.SUFFIX))
+        raise SpecError(f"a network is read from a file in {known}, found {str(source)!r}: for weights, densenet port")
     return str(source), variant_config(str(source), **overrides)
 
 

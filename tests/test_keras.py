@@ -537,3 +537,19 @@ def test_the_program_runs_when_it_is_run_not_when_it_is_imported():
     import importlib
 
     assert importlib.import_module("densenet_keras.__main__").__doc__.startswith("Runs a saved model")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_keras_own_exporter_to_onnx_takes_a_model_that_was_called(keras, tmp_path):
+    if keras.backend.backend() != "torch":
+        pytest.skip("on PyTorch what Keras' exporter needs comes with the development packages")
+    import densenet_keras
+
+    runtime = pytest.importorskip("onnxruntime")
+    model = densenet_keras.densenet40_k12_bc(growth_rate=4, block_config=(1, 1), input_size=8)
+    x = photographs(model.network.input_shape).transpose(0, 2, 3, 1).astype(np.float32)
+    expected = array(model(x))
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: x})
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()

@@ -143,6 +143,12 @@ def test_a_bad_config_file_is_named(tmp_path, file, text, sentence):
     assert "\n" not in str(error.value)
 
 
+def test_a_file_of_another_kind_is_not_taken_for_a_variant(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"")
+    with pytest.raises(spec.SpecError, match=r"found '.*model\.keras': for weights, densenet port"):
+        spec.load(tmp_path / "model.keras")
+
+
 def test_a_missing_config_file_is_named(tmp_path):
     with pytest.raises(spec.SpecError, match=r"nothing\.toml cannot be read: No such file"):
         spec.load(tmp_path / "nothing.toml")
