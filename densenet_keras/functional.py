@@ -57,7 +57,7 @@ class Functional(keras.Model):
         if missing:
             raise spec.SpecError(
                 f"Keras on {keras.config.backend()} exports to ONNX by {missing[0]}, which is not installed: "
-                f"pip install {' '.join(missing)}, or save the model and densenet export it"
+                f"pip install {' '.join(missing)}, or give densenet export what spec.save writes"
             )
         super().export(filepath, format, *args, **kwargs)
 
