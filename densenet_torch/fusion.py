@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import spec
 from densenet_torch.blocks import DenseBlock, DenseLayer, SqueezeExcitation, Transition
+from densenet_torch.efficient import normed_convs
 from densenet_torch.interop import NORMS, array_of, export_weights
 from densenet_torch.model import ConvNet
 from spec.rewrites import fold
@@ -135,25 +136,29 @@ def images_at_once(x: Tensor) -> int:
 
 
 class FusedDenseBlock(nn.Module):
-    """Dense layers, each of which reads the first channels of one map and writes the k behind them."""
+    """Dense layers that write into one map; each reads all channels before its own k."""
 
     def __init__(self, layers: Sequence[DenseLayer]):
         super().__init__()
-        fused_layers = [FusedDenseLayer(layer) for layer in layers]
-        self.layers = nn.ModuleList(fused_layers)
-        self.out_channels = fused_layers[-1].out_channels
+        self.layers = nn.ModuleList(map(FusedDenseLayer, layers))
+        self.widths = [normed_convs(layer)[-1][1].out_channels for layer in layers]  # k of each
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        if torch.compiler.is_compiling():  # compilers lay out memory themselves
+            for layer in self.layers:
+                x = torch.cat([x, layer(x)], dim=1)
+            return x
         N, C, H, W = x.shape
-        features = x.new_empty(N, H, W, self.out_channels).permute(0, 3, 1, 2)  # channels_last
+        features = x.new_empty(N, H, W, C + sum(self.widths)).permute(0, 3, 1, 2)  # channels_last
         features[:, :C] = x
-        for layer in self.layers:
-            layer(features)
-        return features  # (N, out_channels, H, W)
+        for layer, k in zip(self.layers, self.widths):
+            features[:, C : C + k] = layer(features[:, :C])
+            C += k
+        return features  # (N, C + k * layers, H, W)
 
 
 class FusedDenseLayer(nn.Module):
-    """BN-ReLU-1x1, BN-ReLU-3x3, the second norm folded into the first convolution; writes its k channels.
+    """BN-ReLU-1x1, BN-ReLU-3x3, the second norm folded into the first convolution; returns its k channels alone.
 
     Without a bottleneck: BN-ReLU-3x3.
     """
@@ -165,17 +170,12 @@ class FusedDenseLayer(nn.Module):
         self.conv1 = Pointwise(conv1) if is_pointwise(conv1) else conv1
         self.conv2 = copy.deepcopy(layer.conv2) if layer.bottleneck else None
         self.se = copy.deepcopy(layer.se)
-        self.in_channels = layer.norm1.num_features
-        self.out_channels = self.in_channels + (self.conv2 or conv1).out_channels
 
-    def forward(self, features: Tensor) -> None:  # (N, out_channels or more, H, W)
-        x = features[:, : self.in_channels]
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
         new = self.conv1(self.norm1(x).relu_())  # (N, bn_size * k, H, W), or (N, k, H, W)
         if self.conv2 is not None:
             new = self.conv2(new.relu_())  # (N, k, H, W)
-        if self.se is not None:
-            new = self.se(new)
-        features[:, self.in_channels : self.out_channels] = new
+        return new if self.se is None else self.se(new)
 
 
 class FusedTransition(nn.Module):
