@@ -96,7 +96,7 @@ class _DenseFeatures(torch.autograd.Function):
             step = steps.pop()
             x = copies.like(features[:, :C]).copy_(features[:, :C])  # the sums of a norm are slow across gaps
             grad, *of_conv = _through_conv(grad, room.rectified(x, step), step, layer.conv1)
-            _, *of_norm = _through_norm(grad, x, step, in_batch=False, wanted=(False, True, True))
+            _, *of_norm = _through_norm(grad, x, step, in_batch=True, wanted=(False, True, True))
             block.add(grad, of_norm, step, in_batch.pop())
             found = [*of_norm, *of_conv, *found]
         found = [block.completed(0, C).contiguous(memory_format=ctx.memory_format), None, *found]
@@ -161,7 +161,7 @@ def _through_norm(
     grad: Tensor, x: Tensor, step: Step, in_batch: bool, wanted: Sequence[bool] = (True, True, True)
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of what goes into a norm, and of its weight and bias."""
-    running = step.mean, step.inverse**-2  # the variance with eps in it, so that eps is 0 below
+    running = (None, None) if in_batch else (step.mean, step.inverse**-2)  # with eps in it, so that it is 0 below
     return aten.native_batch_norm_backward(
         grad, x, step.norm_weight, *running, step.mean, step.inverse, in_batch, 0.0, wanted
     )
@@ -208,4 +208,4 @@ def _mask(layer: DenseLayer, new: Tensor) -> Tensor | None:
 
 
 def _along_maps(values: Tensor) -> Tensor:
-    return values[:, None, None]  # (C, 1, 1), for (N, C, H, W)
+    return values.view(-1, 1, 1)  # (C, 1, 1), for (N, C, H, W)

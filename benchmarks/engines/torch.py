@@ -108,14 +108,16 @@ def step_channels_last(network: spec.Network, weights: spec.Weights) -> Run:
     return stepper(channels_last(ours(network, weights)))
 
 
-@training("torch:memory_efficient", "torchvision", "torchvision:channels_last", "torchvision:memory_efficient")
+@training("torch:memory_efficient", "torchvision", "torchvision:memory_efficient")
 def step_memory_efficient(network: spec.Network, weights: spec.Weights) -> Run:
     """The argument of the same name."""
-    from densenet_torch.checkpointing import set_checkpointing
+    return stepper(memory_efficient(network, weights))
 
-    model = ours(network, weights)
-    set_checkpointing(model)
-    return stepper(model)
+
+@training("torch:memory_efficient:channels_last", "torchvision", "torchvision:channels_last")
+def step_memory_efficient_channels_last(network: spec.Network, weights: spec.Weights) -> Run:
+    """The same in channels_last."""
+    return stepper(channels_last(memory_efficient(network, weights)))
 
 
 @profile("torch")
@@ -183,6 +185,15 @@ def ours(network: spec.Network, weights: spec.Weights) -> Any:
 
     model = densenet_torch.build(network, "float32")
     densenet_torch.load_weights(model, weights)
+    return model
+
+
+def memory_efficient(network: spec.Network, weights: spec.Weights) -> Any:
+    """The same, whose dense blocks keep little for the backward pass."""
+    from densenet_torch.checkpointing import set_checkpointing
+
+    model = ours(network, weights)
+    set_checkpointing(model)
     return model
 
 
