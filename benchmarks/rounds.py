@@ -1,10 +1,8 @@
 """Engines side by side: all are started, compared with the first, and then take turns."""
 
-import os
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from benchmarks.engines import Engine
 from benchmarks.processes import COMMAND, Gone, Process
 
 PATIENCE = 240.0  # seconds that building, a first call or a burst may take
-MULTIPLYING = 0.5  # seconds of matrix products in each round
+MULTIPLYING = 0.25  # seconds of matrix products in each round
 LARGE = 16  # images, for which a round takes many seconds, and varies little
 
 
@@ -25,8 +23,8 @@ LARGE = 16  # images, for which a round takes many seconds, and varies little
 class Settings:
     """How all engines are measured: `burst` seconds each in every round."""
 
-    rounds: int = 5
-    burst: float = 0.4
+    rounds: int = 9  # short ones: what else the machine does comes and goes in seconds
+    burst: float = 0.2
     threads: int = 2
 
     def rounds_of(self, batch: int) -> int:
@@ -85,24 +83,15 @@ class Turns:
         self.found = Findings()
 
     def build(self, folder: Path) -> None:
-        """Builds all models, as many at a time as there are cores: importing and compiling take one each."""
-        built: dict[str, dict[str, Any]] = {}
+        """Builds all models, one at a time: threads of two engines on the same cores wait for each other."""
         shared = {"network": self.case.network, "overrides": self.case.overrides, "size": self.case.points[0][1]}
-
-        def build(name: str) -> None:
-            engine, process = self.processes[name]
+        for name, (engine, process) in list(self.processes.items()):
             with self._unless_gone(name):
                 say(f"{name}: building")
                 request = {"task": engine.task, "name": name, "outputs": str(folder / f"{name}.npy")}
-                built[name] = process.ask(PATIENCE, do="build", **request, **shared)
-
-        names = list(self.processes)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(build, names))
-        for name in filter(built.get, names):
-            engine = self.processes[name][0]
-            figures = {"ours": engine.ours, "beside": list(engine.beside), **built[name], "difference": 0.0}
-            self.found.engines[name] = figures | {"points": []}
+                built = process.ask(PATIENCE, do="build", **request, **shared)
+                figures = {"ours": engine.ours, "beside": list(engine.beside), **built, "difference": 0.0}
+                self.found.engines[name] = figures | {"points": []}
         self._compare(folder)
 
     def prepare(self, point: tuple[int, int], folder: Path) -> None:

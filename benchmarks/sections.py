@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.arithmetic import exponent, quartiles, ratio, slope
-from benchmarks.rounds import LARGE
 from benchmarks.series import axis, inference_series, measured, training_series
 
 PICTURE = "pictures/performance{}.png"  # its end says for which theme
@@ -171,7 +170,7 @@ def _how(content: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
         f"float32, {settings['threads']} threads on {machine['cores']} cores ({machine['processor']}), "
-        f"{settings['rounds']} rounds, fewer for batches of {LARGE} and more; {machine['date']}, {machine['system']}, "
+        f"at most {settings['rounds']} rounds; {machine['date']}, {machine['system']}, "
         f"Python {machine['python']}, {versions}."
     )
 

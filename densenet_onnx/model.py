@@ -65,6 +65,8 @@ def build(network: spec.Network, dtype: str = "float32") -> ConvNet:
     graph = Graph(dtype)
     last = blocks.sequential(network.root, graph, INPUT, "")
     output = output_name(network)
+    if last == INPUT:  # a network without any operator
+        last = graph.add("Identity", output, INPUT)
     graph.rename(last, output)
     channels, *size = output_shape(network.root, network.input_shape)
     proto = helper.make_model(

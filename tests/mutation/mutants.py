@@ -22,7 +22,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_item import MutationSpec
 
-FOLDERS = ("spec", "densenet_torch", "densenet_mxnet", "densenet_keras", "densenet_tools/parity")
+FOLDERS = ("spec", "densenet_torch", "densenet_mxnet", "densenet_keras", "densenet_onnx", "densenet_tools/parity")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 # Topics in the order in which they kill most in least time; a file that does not exist is left out.
 SPEC = (
     "config shapes tree builders reference parity variants tables counts controls steps step_options live dropout "
-    "interop porting hostile hostile_arrays tolerance random backends side_by_side images threads survivors gradients"
+    "interop porting hostile hostile_arrays tolerance random backends side_by_side images threads survivors gradients "
+    "rewrites"
 )
 COMPARISON = "tree parity tolerance controls steps tables reference cli gradients hostile images backends"
 BACKEND = (
@@ -47,9 +48,11 @@ class Stage:
         return [*limited, sys.executable, "-m", "pytest", *options, "-k", self.names, *files]
 
 
-def _backend(name: str) -> tuple[Stage, ...]:
-    kept = f"({name} or side_by_side) and not ({SLOW}) or (isolation and (missing_framework or numpy_2))"
-    return (Stage(f"numpy,{name}", f"{BACKEND} {name} isolation", kept),)
+def _backend(name: str, *own: str) -> tuple[Stage, ...]:
+    """`own` are topics that no other backend has."""
+    named = " or ".join((name, "side_by_side", *own))
+    kept = f"({named}) and not ({SLOW}) or (isolation and (missing_framework or numpy_2))"
+    return (Stage(f"numpy,{name}", " ".join((BACKEND, name, *own, "isolation")), kept),)
 
 
 STAGES = {
@@ -58,12 +61,13 @@ STAGES = {
         Stage("numpy,torch", f"{BACKEND} torch", f"torch and not ({SLOW} or compile or export)"),
         Stage("numpy", "cli isolation", "cli or isolation"),
     ),
-    "densenet_torch": _backend("torch"),
+    "densenet_torch": _backend("torch", "fused", "memory_efficient"),
     "densenet_mxnet": _backend("mxnet"),
     "densenet_keras": _backend("keras"),
+    "densenet_onnx": _backend("onnx"),
     "densenet_tools/parity": (
         Stage("numpy", COMPARISON, f"not ({SLOW})"),
-        Stage("numpy,torch", COMPARISON, f"torch and not ({SLOW})"),
+        Stage("numpy,torch", f"{COMPARISON} parity_processes", f"(torch or parity_processes) and not ({SLOW})"),
         Stage("numpy,torch", "cli", "cli"),
     ),
 }

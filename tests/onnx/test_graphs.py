@@ -228,6 +228,14 @@ def test_a_builder_takes_a_file_or_draws_the_weights(backend, tmp_path):
         assert all((backend.export_weights(found)[name] == array).all() for name, array in expected.items())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_network_of_no_operator_hands_its_images_on(backend, dtype):
+    network = spec.Network("dropped", spec.Sequential((("dropout", spec.layers.Dropout(rate=0.5)),)), (3, 8, 8), None)
+    model, images = backend.build(network, dtype), photographs(network.input_shape).astype(dtype)
+    assert (backend.predict(model, images) == images).all()
+    assert (backend.trace(model, images)["dropout"] == images).all()
+
+
 def test_the_model_is_left_as_it_was(backend):
     network = CASES["bottleneck"].network
     model = loaded(backend, network, random_weights(network, np.float32))
