@@ -1,6 +1,6 @@
 """Measures what networks cost, ours beside other people's, and makes docs/performance.md of it.
 
-python -m benchmarks                        everything, twelve minutes on two cores
+python -m benchmarks                        everything, twenty minutes on two cores
 python -m benchmarks training --only torch  one part of it, of one framework
 python -m benchmarks inference --quick      one image, two short rounds; printed, and written nowhere
 python -m benchmarks page                   the page, from what was written

@@ -71,7 +71,9 @@ def training(content: Mapping[str, Any]) -> Iterator[str]:
     yield from ("## Training", "", f"{figures['network']}, {_how(content)}", "")
     yield (
         f"A step of gradient descent with momentum: {batch} images of {size}x{size} pixels. Memory is the peak over "
-        "what the process holds once it has made a step with two images."
+        "what the process holds once it has made a step with two images. `mxnet` concatenates in three dimensions, "
+        "since the backward pass of MXNet's concatenation in four [fails for some numbers of "
+        "channels](../densenet_mxnet/concat.py)."
     )
     yield ""
     yield from table(
