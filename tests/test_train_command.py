@@ -1,6 +1,5 @@
 """`densenet train`, as it is typed: what it prints and writes, how it is stopped, what a terminal shows meanwhile."""
 
-import gc
 import inspect
 import json
 import os
@@ -11,7 +10,6 @@ import struct
 import subprocess
 import sys
 import termios
-import threading
 from fcntl import ioctl
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ import spec
 from densenet_tools import backends
 from densenet_tools.commands import evaluate, heatmap, plot, predict, stopping, train as train_
 from densenet_tools.training import read
-from spec import reference
 from tests.data.support import write_folder, write_idx
 from tests.support import FRAMEWORKS, require
 from tests.trained import CLASSES, COUNT, done, refused, run, train, typed, write_data
@@ -121,53 +118,44 @@ def test_weights_of_other_classes_are_told_to_get_a_new_classifier(place, capsys
     assert spec.open("tuned/best.safetensors").classes == ("cat", "dog", "eel")
 
 
-def after(count: int, then, monkeypatch) -> None:
-    """Once so many steps are made by NumPy in this thread, `then` is called."""
-    made, step, thread = [0], reference.step, threading.current_thread()
+SIGNALLED = """
+import signal, sys
+from densenet_tools.commands.app import main
+from spec import reference
 
-    def counted(*arguments: Any) -> Any:
-        found = step(*arguments)
-        made[0] += threading.current_thread() is thread
-        if made[0] == count:
-            then()
-        return found
+count, *numbers = map(int, sys.argv.pop(1).split())
+step = reference.step
 
-    monkeypatch.setattr(reference, "step", counted)
+def counted(*arguments):
+    global count
+    count -= 1
+    found = step(*arguments)
+    for number in numbers if count == 0 else ():
+        signal.raise_signal(number)
+    return found
+
+reference.step = counted
+sys.exit(main(sys.argv[1:]))
+"""
 
 
-def caught() -> set[int]:
-    """The signals that this process has handlers for, as the system sees it."""
-    mask = int(re.search(r"SigCgt:\s*(\w+)", Path("/proc/self/status").read_text())[1], 16)  # type: ignore[index]
-    return {number + 1 for number in range(mask.bit_length()) if mask >> number & 1}
-
-
-def interrupt(*numbers: int) -> None:
-    gc.disable()  # an interrupt that falls into a __del__ is ignored there
-    try:
-        for number in numbers:
-            assert number in caught(), f"signal {number} would end the process"
-            signal.raise_signal(number)  # at once: one that is sent may reach another thread first
-    finally:
-        gc.enable()
+def signalled(step: int, *numbers: int) -> subprocess.CompletedProcess[str]:
+    """A new run in a process of its own, as it is for a user, which gets signals once so many steps are made."""
+    return python(SIGNALLED, " ".join(map(str, (step, *numbers))), *new_run("--out", "run"))
 
 
 @pytest.mark.parametrize(
     ("number", "status", "step"), [(signal.SIGTERM, 143, 1), *((signal.SIGINT, 130, i) for i in (3, 5, STEPS))]
 )
-def test_a_signal_stops_it_after_the_step_and_saves(place, capsys, monkeypatch, number, status, step):
+def test_a_signal_stops_it_after_the_step_and_saves(place, capsys, number, status, step):
     """After an epoch's last step, too, whose validation is left for later."""
-    before = signal.getsignal(number)
-    after(step, lambda: interrupt(number), monkeypatch)
-    found, out, err = run(capsys, *new_run("--out", "run"))
-    assert (found, err) == (
+    found = signalled(step, number)
+    assert (found.returncode, found.stderr) == (
         status,
         f"densenet: stopped after step {step} of {STEPS}: go on with densenet train --resume run\n",
     )
-    assert signal.getsignal(number) is before
-    assert "written" not in out
-    assert out.count("epoch ") == (step - 1) // (STEPS // 2)
-    monkeypatch.undo()
-    monkeypatch.chdir(place)
+    assert "written" not in found.stdout
+    assert found.stdout.count("epoch ") == (step - 1) // (STEPS // 2)
     assert f"from step {step} on" in done(capsys, "train", "--resume", "run")
     train(place, "undisturbed")
     assert all(
@@ -176,10 +164,16 @@ def test_a_signal_stops_it_after_the_step_and_saves(place, capsys, monkeypatch, 
     )
 
 
-def test_a_second_signal_does_not_wait(place, capsys, monkeypatch):
-    after(2, lambda: interrupt(signal.SIGINT, signal.SIGINT), monkeypatch)
-    status, _, err = run(capsys, *new_run("--out", "run"))
-    assert (err, status) == ("densenet: interrupted\n", 130)
+def test_a_second_signal_does_not_wait(place):
+    found = signalled(2, signal.SIGINT, signal.SIGINT)
+    assert (found.stderr, found.returncode) == ("densenet: interrupted\n", 130)
+
+
+def test_signals_do_afterwards_what_they_did_before():
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    with stopping.stopping():
+        assert all(signal.getsignal(number) is not handler for number, handler in before.items())
+    assert {number: signal.getsignal(number) for number in before} == before
 
 
 def test_a_signal_before_the_first_step_does_not_wait_either(place, capsys, monkeypatch):
