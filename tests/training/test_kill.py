@@ -121,6 +121,7 @@ def begun(data, tmp_path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow  # in a long run of tests a signal may end their process: test_train_command has one of its own
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("step", [1, 3, STEPS // 2])
 def test_a_signal_within_a_step_saves_that_step(number, step, begun, undisturbed, monkeypatch, capsys):
@@ -137,6 +138,7 @@ def test_a_signal_within_a_step_saves_that_step(number, step, begun, undisturbed
     assert outcome(begun) == undisturbed("numpy")
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(begun, undisturbed, monkeypatch, capsys):
     threads, handlers = threading.active_count(), [signal.getsignal(each) for each in SIGNALS]
     with monkeypatch.context() as patch:
