@@ -11,7 +11,7 @@ from spec.config import NetworkConfig
 from spec.errors import SpecError
 from spec.files import check_readable
 from spec.network import Network, build
-from spec.variants import Table, config_of, fields_of, variant_config
+from spec.variants import Table, config_of, fields_of, names, variant_config
 
 CONFIGS = (".toml", ".json")
 
@@ -50,7 +50,7 @@ def _named(source: str | Path, overrides: dict[str, Any]) -> tuple[str, NetworkC
     if holds_weights(source):
         name, config = checkpoint.read_config(path)
         return name, config_of(config.model_dump(), overrides, str(source)) if overrides else config
-    if path.is_file():
+    if path.is_file() and str(source) not in names():
         known = ", ".join((*CONFIGS, checkpoint.SUFFIX))
         raise SpecError(f"a network is read from a file in {known}, found {str(source)!r}: for weights, densenet port")
     return str(source), variant_config(str(source), **overrides)

@@ -149,6 +149,12 @@ def test_a_file_of_another_kind_is_not_taken_for_a_variant(tmp_path):
         spec.load(tmp_path / "model.keras")
 
 
+def test_a_variant_is_meant_where_a_file_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "densenet_d2l").write_bytes(b"")
+    assert spec.load("densenet_d2l") == spec.variant("densenet_d2l")
+
+
 def test_a_missing_config_file_is_named(tmp_path):
     with pytest.raises(spec.SpecError, match=r"nothing\.toml cannot be read: No such file"):
         spec.load(tmp_path / "nothing.toml")
