@@ -23,7 +23,7 @@ from densenet_tools.commands import evaluate, heatmap, plot, predict, stopping, 
 from densenet_tools.training import read
 from tests.data.support import write_folder, write_idx
 from tests.support import FRAMEWORKS, require
-from tests.trained import CLASSES, COUNT, done, refused, run, train, typed, write_data
+from tests.trained import CLASSES, COUNT, done, python, refused, run, signalled, train, typed, write_data
 
 STEPS = len(CLASSES) * COUNT // 4 * 2  # of a run with SHORT
 
@@ -118,38 +118,12 @@ def test_weights_of_other_classes_are_told_to_get_a_new_classifier(place, capsys
     assert spec.open("tuned/best.safetensors").classes == ("cat", "dog", "eel")
 
 
-SIGNALLED = """
-import signal, sys
-from densenet_tools.commands.app import main
-from spec import reference
-
-count, *numbers = map(int, sys.argv.pop(1).split())
-step = reference.step
-
-def counted(*arguments):
-    global count
-    count -= 1
-    found = step(*arguments)
-    for number in numbers if count == 0 else ():
-        signal.raise_signal(number)
-    return found
-
-reference.step = counted
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def signalled(step: int, *numbers: int) -> subprocess.CompletedProcess[str]:
-    """A new run in a process of its own, as it is for a user, which gets signals once so many steps are made."""
-    return python(SIGNALLED, " ".join(map(str, (step, *numbers))), *new_run("--out", "run"))
-
-
 @pytest.mark.parametrize(
     ("number", "status", "step"), [(signal.SIGTERM, 143, 1), *((signal.SIGINT, 130, i) for i in (3, 5, STEPS))]
 )
 def test_a_signal_stops_it_after_the_step_and_saves(place, capsys, number, status, step):
     """After an epoch's last step, too, whose validation is left for later."""
-    found = signalled(step, number)
+    found = signalled(step, [number], *new_run("--out", "run"))
     assert (found.returncode, found.stderr) == (
         status,
         f"densenet: stopped after step {step} of {STEPS}: go on with densenet train --resume run\n",
@@ -165,7 +139,7 @@ def test_a_signal_stops_it_after_the_step_and_saves(place, capsys, number, statu
 
 
 def test_a_second_signal_does_not_wait(place):
-    found = signalled(2, signal.SIGINT, signal.SIGINT)
+    found = signalled(2, [signal.SIGINT, signal.SIGINT], *new_run("--out", "run"))
     assert (found.stderr, found.returncode) == ("densenet: interrupted\n", 130)
 
 
@@ -241,11 +215,6 @@ def test_the_examples_of_the_help_work_as_they_are_typed(place, capsys):
         out = done(capsys, *shlex.split(example)[1:], *data, *short)
         (written,) = re.findall(r"^written: (.*)$", out, re.MULTILINE)
         assert (place / written).stat().st_size > 0
-
-
-def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch"])

@@ -1,6 +1,9 @@
 """What tests of the commands that train, and look at what was trained, share: small data and a network for it."""
 
+import subprocess
+import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,29 @@ from tests.data.support import write_folder
 TINY = "growth_rate = 4\nblock_config = [1, 1]\nbn_size = 2\ninput_size = 16\nstem = {channels = 6}\n"
 CLASSES = ("cat", "dog", "fox")
 COUNT = 4  # images of each class, in each part
+SIGNALLED = """
+import signal, sys, threading
+from densenet_tools.commands.app import main
+from densenet_tools.commands.stopping import SIGNALS
+from spec import reference
+
+def state():
+    return [signal.getsignal(each) for each in SIGNALS], threading.active_count()
+
+def signalled(*arguments):
+    global count
+    count -= 1
+    for number in numbers if count == 0 else ():
+        signal.raise_signal(number)
+    return step(*arguments)
+
+count, *numbers = map(int, sys.argv.pop(1).split())
+step, reference.step = reference.step, signalled
+before = state()
+status = main(sys.argv[1:])
+assert state() == before
+sys.exit(status)
+"""
 SHORT = {"--backend": "numpy", "--epochs": "2", "--batch-size": "4", "--learning-rate": "0.02"}
 
 
@@ -50,6 +76,20 @@ def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, st
     status = main(list(map(str, argv)))
     captured = capsys.readouterr()
     return status, captured.out, captured.err
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process of its own."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def signalled(step: int, numbers: Sequence[int], *argv: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, as users have it, which gets signals while NumPy computes that step, from 1.
+
+    Afterwards handlers and threads are there that were there before, or it fails.
+    """
+    return python(SIGNALLED, " ".join(map(str, map(int, (step, *numbers)))), *argv)
 
 
 def warned(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[str, list[str]]:

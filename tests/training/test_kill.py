@@ -4,7 +4,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from densenet_tools.commands.stopping import SIGNALS
 from densenet_tools.training import Settings, settings as files, state as states
 from densenet_tools.training.runs import LOCK
 from tests.support import FRAMEWORKS, require
+from tests.trained import signalled
 from tests.training.support import EPOCHS, STEPS, begin, checkpoint_step, content, go_on, outcome, settings
 
 KILLS = 20
@@ -99,21 +99,6 @@ def test_ctrl_c_stops_a_process_after_the_step_and_saves_it(data, tmp_path):
     assert len((run / "steps.jsonl").read_text().splitlines()) == step
 
 
-def signals_in_step(monkeypatch, number: int, *signals: int) -> None:
-    """From now on these arrive while that step, counted from 1, is computed."""
-    backend, calls = require("numpy"), []
-    real = backend.step
-
-    def step(*arguments):
-        calls.append(None)
-        if len(calls) == number:
-            for each in signals:
-                signal.raise_signal(each)
-        return real(*arguments)
-
-    monkeypatch.setattr(backend, "step", step)
-
-
 @pytest.fixture
 def begun(data, tmp_path) -> Path:
     """A run of the reference with nothing but its first checkpoint."""
@@ -121,33 +106,23 @@ def begun(data, tmp_path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.mark.slow  # in a long run of tests a signal may end their process: test_train_command has one of its own
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("step", [1, 3, STEPS // 2])
-def test_a_signal_within_a_step_saves_that_step(number, step, begun, undisturbed, monkeypatch, capsys):
-    handlers = [signal.getsignal(each) for each in SIGNALS]
-    with monkeypatch.context() as patch:
-        signals_in_step(patch, step, number)
-        assert main(["train", "--resume", str(begun)]) == 128 + number
-    assert capsys.readouterr().err == (
-        f"densenet: stopped after step {step} of {STEPS}: go on with densenet train --resume {begun}\n"
+def test_a_signal_within_a_step_saves_that_step(number, step, begun, undisturbed):
+    found = signalled(step, [number], "train", "--resume", str(begun))
+    assert (found.returncode, found.stderr) == (
+        128 + number,
+        f"densenet: stopped after step {step} of {STEPS}: go on with densenet train --resume {begun}\n",
     )
     assert checkpoint_step(begun) == step
-    assert [signal.getsignal(each) for each in SIGNALS] == handlers
     assert main(["train", "--resume", str(begun)]) == 0
     assert outcome(begun) == undisturbed("numpy")
 
 
-@pytest.mark.slow
-def test_a_second_signal_ends_it_at_once(begun, undisturbed, monkeypatch, capsys):
-    threads, handlers = threading.active_count(), [signal.getsignal(each) for each in SIGNALS]
-    with monkeypatch.context() as patch:
-        signals_in_step(patch, 3, signal.SIGINT, signal.SIGINT)
-        assert main(["train", "--resume", str(begun)]) == 128 + signal.SIGINT
-    assert capsys.readouterr().err == "densenet: interrupted\n"
+def test_a_second_signal_ends_it_at_once(begun, undisturbed):
+    found = signalled(3, [signal.SIGINT, signal.SIGINT], "train", "--resume", str(begun))
+    assert (found.returncode, found.stderr) == (128 + signal.SIGINT, "densenet: interrupted\n")
     assert checkpoint_step(begun) == 0
-    assert threading.active_count() == threads
-    assert [signal.getsignal(each) for each in SIGNALS] == handlers
     assert main(["train", "--resume", str(begun)]) == 0
     assert outcome(begun) == undisturbed("numpy")
 
