@@ -18,7 +18,7 @@ from benchmarks.parts import PARTS, Options
 from benchmarks.rounds import Settings
 from benchmarks.sections import SECTIONS
 
-QUICK = Options(Settings(rounds=2, burst=0.2), batches=(1,), skipped=("compiled",))
+QUICK = Options(Settings(rounds=2), batches=(1,), skipped=("compiled",))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

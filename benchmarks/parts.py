@@ -65,8 +65,7 @@ def growth(options: Options) -> dict[str, Any]:
 
     In half as many rounds: a slope is of many points.
     """
-    settings = replace(options.settings, rounds=options.settings.rounds // 2 + 1)
-    options = replace(options, settings=settings)
+    options = replace(options, settings=replace(options.settings, rounds=options.settings.fewer))
     batch = Case(NETWORK, GROWING_BATCHES, {"input_size": GROWING_BATCHES[0][1]})
     return {
         "batch": options.side_by_side("inference", batch, GROWN["batch"]),

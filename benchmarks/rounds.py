@@ -27,9 +27,14 @@ class Settings:
     burst: float = 0.2
     threads: int = 2
 
+    @property
+    def fewer(self) -> int:
+        """About half as many rounds."""
+        return self.rounds // 2 + 1
+
     def rounds_of(self, batch: int) -> int:
-        """About half as many for large batches."""
-        return self.rounds if batch < LARGE else self.rounds // 2 + 1
+        """Fewer for large batches."""
+        return self.rounds if batch < LARGE else self.fewer
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,9 @@ def build(network: spec.Network, dtype: str = "float32") -> ConvNet:
     last = blocks.sequential(network.root, graph, INPUT, "")
     output = output_name(network)
     if last == INPUT:  # a network without any operator
-        last = graph.add("Identity", output, INPUT)
-    graph.rename(last, output)
+        graph.add("Identity", output, INPUT)
+    else:
+        graph.rename(last, output)
     channels, *size = output_shape(network.root, network.input_shape)
     proto = helper.make_model(
         helper.make_graph(
